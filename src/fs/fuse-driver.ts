@@ -1,0 +1,46 @@
+import type { FileSystem } from "./filesystem.js";
+
+export interface MountOptions {
+  /** Shown as the mount's source in /proc/self/mountinfo: one line, no secrets. */
+  readonly source: string;
+  /** Other users than the mounting one may enter (they still need the mode bits). */
+  readonly allowOther: boolean;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** Why the kernel stopped asking: it was unmounted (by us or by hand), or the connection was aborted. */
+export type MountEnd = "unmounted" | "aborted";
+
+export interface MountStatistics {
+  /** Requests by operation name, such as `READ`. */
+  readonly requests: Readonly<Record<string, number>>;
+  readonly readBytes: number;
+  readonly readErrors: number;
+}
+
+/** A live mount. Disposing = `abandon()`. */
+export interface Mounted extends AsyncDisposable {
+  /** Resolves when the kernel has let go; rejects when the driver itself failed. */
+  readonly closed: Promise<MountEnd>;
+  readonly statistics: MountStatistics;
+  /** What was negotiated, for `status`: driver name, request size … */
+  readonly description: string;
+
+  /**
+   * Detaches the mount and waits until the kernel has let go.
+   * @throws BusyError while files are open or a process stands in the tree
+   */
+  unmount(): Promise<void>;
+
+  /** Detaches even while files are open: their further reads fail with an error, never with wrong bytes. */
+  abandon(): Promise<void>;
+}
+
+export interface FuseDriver {
+  /**
+   * Shows `filesystem` at `where` (an existing directory); resolves when the kernel can read it.
+   * @throws MissingCapabilityError without /dev/fuse or the right to mount
+   */
+  mount(filesystem: FileSystem, where: string, options: MountOptions): Promise<Mounted>;
+}

@@ -1,0 +1,196 @@
+import type { BlockSource } from "./block-source.js";
+import type { LocatorForm, PowerState } from "./locator.js";
+import type { Bytes } from "./units.js";
+
+export interface CallOptions {
+  readonly signal: AbortSignal;
+}
+
+export interface Progress {
+  /** 0 to 100; absent while the server does not say. */
+  readonly percent: number | undefined;
+  /** What is going on, such as "Removing snapshot". */
+  readonly what: string;
+}
+
+export interface TaskOptions extends CallOptions {
+  readonly onProgress?: ((progress: Progress) => void) | undefined;
+}
+
+export interface ServerIdentity {
+  readonly kind: "vsphere" | "xen";
+  /** `https://host:port`, without path or credentials. */
+  readonly url: string;
+  /** Such as "VMware vCenter Server 8.0.2". */
+  readonly product: string;
+  readonly version: string;
+  /** The server's own UUID, where it has one. */
+  readonly instanceUuid: string | undefined;
+}
+
+export interface VmIdentity {
+  /** The server's own id: a moref such as `vm-42`. */
+  readonly ref: string;
+  /** Display name, unescaped: may hold any character. */
+  readonly name: string;
+  /** Inventory path in escaped form: `/dc/folder/vm%2fname`. */
+  readonly path: string;
+  readonly instanceUuid: string | undefined;
+  readonly biosUuid: string | undefined;
+  readonly powerState: PowerState;
+  /** Addresses that the guest reports; empty when it is off. */
+  readonly addresses: readonly string[];
+}
+
+export interface InventoryEntry {
+  readonly kind: "datacenter" | "folder" | "vapp" | "vm";
+  readonly name: string;
+  readonly path: string;
+  /** Present for VMs. */
+  readonly vm: VmIdentity | undefined;
+}
+
+/** Where a disk hangs: also its file name in a mount, since a user cannot rename it. */
+export interface DiskNode {
+  readonly bus: "scsi" | "sata" | "ide" | "nvme" | "xvd";
+  readonly busNumber: number;
+  readonly unit: number;
+}
+
+/** `scsi0-0`, `sata0-1`, `nvme0-0`, `ide0-0`; Xen: `xvda` … */
+export function diskNodeName(node: DiskNode): string {
+  if (node.bus === "xvd") return `xvd${xvdLetters(node.unit)}`;
+  return `${node.bus}${node.busNumber}-${node.unit}`;
+}
+
+function xvdLetters(unit: number): string {
+  const last = String.fromCharCode("a".charCodeAt(0) + (unit % 26));
+  return unit < 26 ? last : xvdLetters(Math.floor(unit / 26) - 1) + last;
+}
+
+export interface DiskDescription {
+  /** The server's key of the disk, as text; the same before and after a snapshot. */
+  readonly key: string;
+  /** As the server shows it: "Hard disk 1". */
+  readonly label: string;
+  readonly node: DiskNode;
+  /** The controller's model: `ParaVirtualSCSIController` … */
+  readonly controllerModel: string;
+  readonly capacity: Bytes;
+  /** The server's word for the backing: `VirtualDiskFlatVer2BackingInfo` … */
+  readonly backing: string;
+  /** `[datastore] dir/file.vmdk` of the newest link, or a device name. */
+  readonly path: string;
+  /** Parents of that link, youngest first; empty for a disk without delta. */
+  readonly parents: readonly string[];
+  /** `persistent`, `independent_persistent` … */
+  readonly mode: string;
+  readonly thin: boolean | undefined;
+  readonly uuid: string | undefined;
+  readonly changeId: string | undefined;
+  /** Why the disk is not part of a snapshot and so not of a mount; undefined = included. */
+  readonly excludedBecause: string | undefined;
+}
+
+export interface VmDescription {
+  readonly identity: VmIdentity;
+  readonly hardware: {
+    readonly version: string | undefined;
+    readonly guestId: string | undefined;
+    readonly guestName: string | undefined;
+    readonly firmware: string | undefined;
+    readonly cpus: number;
+    readonly coresPerSocket: number | undefined;
+    readonly memory: Bytes;
+    readonly networks: readonly NetworkCard[];
+  };
+  readonly disks: readonly DiskDescription[];
+  /** The configuration file on the datastore, such as `[ds1] web01/web01.vmx`. */
+  readonly configPath: string | undefined;
+  readonly isTemplate: boolean;
+  readonly changeTracking: boolean;
+  readonly toolsRunning: boolean;
+  readonly consolidationNeeded: boolean;
+  /** Reasons why a snapshot is bound to fail, in the server's words; empty = none known. */
+  readonly snapshotObstacles: readonly string[];
+}
+
+export interface NetworkCard {
+  readonly label: string;
+  readonly model: string;
+  readonly mac: string | undefined;
+  readonly network: string | undefined;
+}
+
+export interface Snapshot {
+  /** The server's own id: a moref such as `snapshot-33`. */
+  readonly ref: string;
+  readonly name: string;
+  readonly description: string;
+  readonly createdAt: Date;
+  readonly quiesced: boolean;
+  /** Depth in the VM's snapshot tree: 1 = no parent snapshot. */
+  readonly depth: number;
+}
+
+export interface SnapshotSpec {
+  readonly name: string;
+  readonly description: string;
+  /** Ask the guest to flush and freeze its file systems. */
+  readonly quiesce: boolean;
+}
+
+export interface ConfigFile {
+  /** A bare file name, safe to show: no separator, no control characters. */
+  readonly name: string;
+  readonly bytes: Uint8Array;
+}
+
+export interface OpenedDisk {
+  readonly source: BlockSource;
+  /** The transport that was chosen: `https` … */
+  readonly transport: string;
+  /** One line for the log and the catalog: what is known of allocation and from where. */
+  readonly allocation: string;
+}
+
+/**
+ * A vCenter, ESXi host or Xen pool, logged in. Every method translates the server's faults into VmmountError and logs
+ * in again once when the session has expired. Disposing logs out. test/fixtures/contract/hypervisor.ts is the suite
+ * that every implementation and every stand-in server passes.
+ */
+export interface Hypervisor extends AsyncDisposable {
+  readonly identity: ServerIdentity;
+
+  /**
+   * One level of the inventory: `/` lists datacenters, `/dc` its folders and VMs.
+   * @throws NotFoundError when nothing is there
+   */
+  browse(path: string, options: CallOptions): Promise<InventoryEntry[]>;
+
+  /** Every VM that matches, sorted by path; empty when none does. */
+  findVms(form: LocatorForm, options: CallOptions): Promise<VmIdentity[]>;
+
+  /** The VM as it is now, or as it was at the snapshot. @throws NotFoundError */
+  describeVm(vm: string, options: CallOptions & { readonly snapshot?: string | undefined }): Promise<VmDescription>;
+
+  /**
+   * @throws QuiesceError when only quiescing failed, SnapshotError when the server refuses the snapshot
+   */
+  createSnapshot(vm: string, spec: SnapshotSpec, options: TaskOptions): Promise<Snapshot>;
+
+  /** All snapshots of the VM, parents before children. @throws NotFoundError when the VM is gone */
+  listSnapshots(vm: string, options: CallOptions): Promise<Snapshot[]>;
+
+  /** Removes one snapshot, never its children, and waits until it is gone; an absent one is success. */
+  removeSnapshot(snapshot: string, options: TaskOptions): Promise<void>;
+
+  /** The disk's bytes as frozen by the snapshot. @throws MissingCapabilityError for a format that cannot be read */
+  openDisk(
+    at: { readonly vm: string; readonly snapshot: string; readonly disk: DiskDescription },
+    options: CallOptions,
+  ): Promise<OpenedDisk>;
+
+  /** The VM's configuration files (.vmx, .nvram) as they are now. */
+  readConfig(vm: string, options: CallOptions): Promise<ConfigFile[]>;
+}
