@@ -128,7 +128,7 @@ function wrap(inner: PinoLogger): Logger {
     trace: (message, fields) => {
       inner.trace(fields ?? {}, message);
     },
-    child: (fields) => wrap(inner.child(fields) as PinoLogger),
+    child: (fields) => wrap(inner.child(fields)),
     isEnabled: (level) => inner.isLevelEnabled(level),
   };
 }
