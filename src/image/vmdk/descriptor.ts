@@ -126,7 +126,7 @@ function parseExtent(text: string, refuse: (reason: string) => IntegrityError): 
 export function unsafeExtentName(name: string): string | undefined {
   if (name === "" || name === "." || name === "..") return "the extent's file name is empty or a folder";
   if (/[/\\]/.test(name)) return "an extent must be a bare file name beside the descriptor, without / or \\";
-  if (/^[a-z][a-z0-9+.-]*:/i.test(name)) return "an extent must be a file name, not a drive, URL or device";
+  if (/^[a-z][\w+.-]*:/i.test(name)) return "an extent must be a file name, not a drive, URL or device";
   if (Buffer.byteLength(name) > NAME_BYTES_MAX) return `a file name has at most ${NAME_BYTES_MAX} bytes`;
   return undefined;
 }
