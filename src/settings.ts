@@ -1,0 +1,196 @@
+import { z } from "zod";
+import { LOG_LEVEL_DEFAULT, LOG_LEVELS } from "./log.js";
+import { KIB, MIB, parseBytes, parseDurationMs } from "./units.js";
+
+const size = z.union([z.string(), z.number()]).transform((value, context) => {
+  try {
+    return parseBytes(String(value));
+  } catch (error) {
+    context.addIssue({ code: "custom", message: (error as Error).message });
+    return z.NEVER;
+  }
+});
+
+const durationMs = z.union([z.string(), z.number()]).transform((value, context) => {
+  try {
+    return parseDurationMs(String(value));
+  } catch (error) {
+    context.addIssue({ code: "custom", message: (error as Error).message });
+    return z.NEVER;
+  }
+});
+
+/** Text from the environment or a flag, a number or boolean from TOML. */
+const integer = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
+const flag = z.union([
+  z.boolean(),
+  z.enum(["true", "false", "yes", "no", "1", "0"]).transform((text) => ["true", "yes", "1"].includes(text)),
+]);
+const octalMode = z.union([z.string(), z.number()]).transform((value, context) => {
+  const text = String(value);
+  if (!/^0?[0-4][0-4][0-4]$/.test(text)) {
+    context.addIssue({
+      code: "custom",
+      message: `Cannot use "${text}" as a file mode: write octal read bits such as "0440"`,
+    });
+    return z.NEVER;
+  }
+  return Number.parseInt(text, 8);
+});
+
+interface Setting<T> {
+  readonly schema: z.ZodType<T>;
+  /** As it would be written in the file. */
+  readonly fallback: string | number | boolean;
+  readonly env: string;
+  readonly meaning: string;
+}
+
+function setting<T>(
+  schema: z.ZodType<T>,
+  fallback: string | number | boolean,
+  env: string,
+  meaning: string,
+): Setting<T> {
+  return { schema, fallback, env, meaning };
+}
+
+/**
+ * Every setting, once: key in the TOML file, default, environment variable, meaning. Sizes take B, KiB, MiB, GiB, TiB;
+ * durations take ms, s, m, h, d.
+ */
+export const SETTINGS = {
+  default_server: setting(
+    z.string(),
+    "",
+    "VMMOUNT_SERVER",
+    "server that locators without SERVER: mean; may be left out when only one is configured",
+  ),
+  "log.level": setting(
+    integer(0, LOG_LEVELS.length - 1),
+    LOG_LEVEL_DEFAULT,
+    "VMMOUNT_LOG_LEVEL",
+    "0 nothing, 1 errors, 2 warnings, 3 steps, 4 progress, 5 API calls, 6 wire dumps",
+  ),
+  // 256 MiB: several 1 MiB blocks for each of dozens of sequential readers; below 8 blocks read-ahead evicts itself.
+  "mount.cache_size": setting(
+    size.refine((value) => value >= 8 * MIB, "Cannot use less than 8MiB of cache"),
+    "256MiB",
+    "VMMOUNT_CACHE_SIZE",
+    "memory for disk blocks, per mount",
+  ),
+  // 1 MiB: what one FUSE request carries; a request to a server costs the same whatever its size.
+  "mount.block_size": setting(
+    size.refine(
+      (value) => value >= 64 * KIB && value <= 4 * MIB && Number.isInteger(Math.log2(value)),
+      "Cannot use this block size: take a power of two from 64KiB to 4MiB",
+    ),
+    "1MiB",
+    "VMMOUNT_BLOCK_SIZE",
+    "bytes asked from the server at once",
+  ),
+  "mount.read_ahead": setting(integer(0, 64), 8, "VMMOUNT_READ_AHEAD", "blocks fetched ahead of a sequential reader"),
+  "mount.parallel_reads": setting(
+    integer(1, 64),
+    8,
+    "VMMOUNT_PARALLEL_READS",
+    "requests to the server at once, per mount",
+  ),
+  "mount.allow_other": setting(
+    flag,
+    false,
+    "VMMOUNT_ALLOW_OTHER",
+    "let other users into the mount; the file mode still counts",
+  ),
+  "mount.uid": setting(integer(0, 4294967294), 0, "VMMOUNT_UID", "owner of the files in the mount"),
+  "mount.gid": setting(integer(0, 4294967294), 0, "VMMOUNT_GID", "group of the files in the mount"),
+  "mount.mode": setting(octalMode, "0400", "VMMOUNT_MODE", "octal mode of the files in the mount"),
+  "mount.allocation": setting(
+    z.enum(["auto", "off"]),
+    "auto",
+    "VMMOUNT_ALLOCATION",
+    "auto: holes where the server says so and samples agree; off: every byte is read",
+  ),
+  "snapshot.quiesce": setting(
+    z.enum(["auto", "require", "off"]),
+    "auto",
+    "VMMOUNT_QUIESCE",
+    "auto: try, else crash-consistent with a warning; require: fail; off: never ask the guest",
+  ),
+  "snapshot.timeout": setting(durationMs, "15m", "VMMOUNT_SNAPSHOT_TIMEOUT", "how long creating a snapshot may take"),
+  // Consolidation of a busy VM with a large delta is known to take hours; giving up early leaves it running unwatched.
+  "snapshot.remove_timeout": setting(
+    durationMs,
+    "12h",
+    "VMMOUNT_REMOVE_TIMEOUT",
+    "how long removing a snapshot may take",
+  ),
+  "retry.max": setting(
+    integer(0, 100),
+    3,
+    "VMMOUNT_RETRY_MAX",
+    "repetitions of a call that failed for a passing reason",
+  ),
+  "retry.backoff": setting(
+    durationMs,
+    "10s",
+    "VMMOUNT_RETRY_BACKOFF",
+    "wait before the first repetition; doubles up to 120s",
+  ),
+  "read.retries": setting(
+    integer(0, 100),
+    5,
+    "VMMOUNT_READ_RETRIES",
+    "repetitions of a failed disk read before the agent gets an I/O error",
+  ),
+  // An agent that waits for minutes inside read(2) looks hung to its operator.
+  "read.timeout": setting(
+    durationMs,
+    "45s",
+    "VMMOUNT_READ_TIMEOUT",
+    "longest time a disk read may take with all its repetitions",
+  ),
+  "state.dir": setting(
+    z.string().startsWith("/"),
+    "/var/lib/vmmount",
+    "VMMOUNT_STATE_DIR",
+    "journals of snapshot sessions and logs; survives a reboot",
+  ),
+  "runtime.dir": setting(
+    z.string().startsWith("/"),
+    "/run/vmmount",
+    "VMMOUNT_RUNTIME_DIR",
+    "control sockets and locks",
+  ),
+} as const satisfies Record<string, Setting<unknown>>;
+
+export type SettingKey = keyof typeof SETTINGS;
+export type Settings = { readonly [K in SettingKey]: z.infer<(typeof SETTINGS)[K]["schema"]> };
+
+export const SETTING_KEYS = Object.keys(SETTINGS) as SettingKey[];
+
+const fingerprintText = z
+  .string()
+  .regex(
+    /^([0-9a-f]{2}:){19}[0-9a-f]{2}$|^([0-9a-f]{2}:){31}[0-9a-f]{2}$/i,
+    "Cannot use this fingerprint: it is 32 (SHA-256) or 20 (SHA-1) pairs of hex digits with colons",
+  );
+
+/** One `[server.NAME]` table of the file. */
+export const serverProfileSchema = z.strictObject({
+  url: z
+    .string()
+    .regex(
+      /^https:\/\/[^/?#@\s]+\/?$/,
+      'Cannot use this URL: write "https://host" or "https://host:port", without user or path',
+    ),
+  user: z.string().min(1).optional(),
+  password: z.string().min(1).optional(),
+  password_file: z.string().startsWith("/").optional(),
+  ca_file: z.string().startsWith("/").optional(),
+  fingerprint: fingerprintText.optional(),
+  insecure: flag.optional(),
+});
+
+export type ServerProfile = z.infer<typeof serverProfileSchema>;
+export const SERVER_KEYS = Object.keys(serverProfileSchema.shape);

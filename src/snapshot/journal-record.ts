@@ -1,0 +1,83 @@
+import { createHash } from "node:crypto";
+import { z } from "zod";
+import { IntegrityError } from "../errors.js";
+
+export const JOURNAL_VERSION = 1;
+
+/** What a later run needs to find the server and the VM again, without secrets. */
+export const sessionFactsSchema = z.object({
+  mountPoint: z.string(),
+  host: z.string(),
+  pid: z.number().int(),
+  server: z.object({
+    name: z.string(),
+    url: z.string(),
+    user: z.string(),
+    fingerprint: z.string().optional(),
+    caFile: z.string().optional(),
+    insecure: z.boolean(),
+  }),
+  vm: z.object({
+    ref: z.string(),
+    instanceUuid: z.string().optional(),
+    name: z.string(),
+    path: z.string(),
+  }),
+  snapshotName: z.string(),
+});
+export type SessionFacts = z.infer<typeof sessionFactsSchema>;
+
+/**
+ * Intent before, outcome after, for every step that changes the world. `creating` and `removing` are intents: what
+ * they announce may or may not have happened. Later versions may add events; a reader keeps what it does not know.
+ */
+const eventSchema = z.discriminatedUnion("event", [
+  z.object({ event: z.literal("planned"), facts: sessionFactsSchema }),
+  z.object({ event: z.literal("creating"), quiesce: z.boolean() }),
+  z.object({ event: z.literal("create-failed"), reason: z.string() }),
+  z.object({ event: z.literal("created"), snapshot: z.string(), consistency: z.string() }),
+  z.object({ event: z.literal("serving"), disks: z.number().int() }),
+  z.object({ event: z.literal("unmounting"), reason: z.string() }),
+  z.object({ event: z.literal("removing"), snapshot: z.string() }),
+  z.object({ event: z.literal("removed") }),
+  z.object({ event: z.literal("leftover"), reason: z.string() }),
+]);
+export type JournalEvent = z.infer<typeof eventSchema>;
+
+const envelopeSchema = z.object({
+  v: z.literal(JOURNAL_VERSION),
+  seq: z.number().int().nonnegative(),
+  session: z.string(),
+  time: z.string(),
+});
+
+export type JournalRecord = JournalEvent & z.infer<typeof envelopeSchema>;
+
+const CHECKSUM_CHARS = 16;
+
+/** One line: JSON, a tab, the first 16 hex digits of the JSON's SHA-256, a newline. */
+export function encodeRecord(record: JournalRecord): string {
+  const json = JSON.stringify(record);
+  return `${json}\t${checksum(json)}\n`;
+}
+
+/**
+ * @returns undefined when the checksum does not match: a torn or damaged line
+ * @throws IntegrityError when the line is whole but of a form this version does not know
+ */
+export function decodeRecord(line: string): JournalRecord | undefined {
+  const tab = line.lastIndexOf("\t");
+  const json = line.slice(0, tab);
+  if (tab < 0 || line.slice(tab + 1) !== checksum(json)) return undefined;
+  const parsed = z.intersection(envelopeSchema, eventSchema).safeParse(JSON.parse(json));
+  if (!parsed.success) {
+    throw new IntegrityError("Cannot read a journal record: this version of vmmount does not know its form", {
+      cause: parsed.error,
+    });
+  }
+  return parsed.data;
+}
+
+function checksum(json: string): string {
+  return createHash("sha256").update(json).digest("hex").slice(0, CHECKSUM_CHARS);
+}

@@ -1,0 +1,40 @@
+import { z } from "zod";
+import type { Snapshot } from "../hypervisor.js";
+
+/** What our snapshots say of themselves, as one line of JSON in their description. */
+const ownershipSchema = z.object({
+  tool: z.literal("vmmount"),
+  version: z.string(),
+  session: z.string(),
+  host: z.string(),
+  mountPoint: z.string(),
+  created: z.string(),
+});
+export type Ownership = z.infer<typeof ownershipSchema>;
+
+/** vSphere keeps snapshot names of up to 80 characters; this one has 18. */
+export function snapshotName(session: string): string {
+  return `vmmount-${session}`;
+}
+
+export function describeOwnership(ownership: Omit<Ownership, "tool">): string {
+  return JSON.stringify({ tool: "vmmount", ...ownership } satisfies Ownership);
+}
+
+/** Reads the mark of a snapshot; undefined when it is not one of ours. */
+export function readOwnership(snapshot: Pick<Snapshot, "name" | "description">): Ownership | undefined {
+  if (!snapshot.name.startsWith("vmmount-") || !snapshot.description.startsWith("{")) return undefined;
+  try {
+    const parsed = ownershipSchema.safeParse(JSON.parse(snapshot.description));
+    if (parsed.success && snapshotName(parsed.data.session) === snapshot.name) return parsed.data;
+  } catch {
+    // Somebody edited the description: without the mark it is not provably ours.
+    return undefined;
+  }
+  return undefined;
+}
+
+/** A snapshot is removed only when its name and its mark both name the session. */
+export function isOfSession(snapshot: Pick<Snapshot, "name" | "description">, session: string): boolean {
+  return readOwnership(snapshot)?.session === session;
+}

@@ -1,0 +1,27 @@
+import type { VmDescription } from "../hypervisor.js";
+import type { Settings } from "../settings.js";
+
+export type QuiescePolicy = Settings["snapshot.quiesce"];
+
+/** What a restored guest will find: flushed file systems, the state of a power cut, or a clean shutdown. */
+export type Consistency = "quiesced" | "crash" | "offline";
+
+/** How to ask for the snapshot, decided before any call. */
+export type QuiescePlan =
+  | { readonly ask: "quiesced"; readonly onFailure: "fail" | "crash" }
+  | { readonly ask: "plain"; readonly consistency: Consistency; readonly warning: string | undefined }
+  | { readonly ask: "refuse"; readonly reason: string };
+
+export function planQuiesce(policy: QuiescePolicy, vm: VmDescription): QuiescePlan {
+  if (vm.identity.powerState === "off") return { ask: "plain", consistency: "offline", warning: undefined };
+  if (policy === "off") return { ask: "plain", consistency: "crash", warning: undefined };
+  const obstacle =
+    vm.identity.powerState === "suspended"
+      ? "it is suspended"
+      : vm.toolsRunning
+        ? undefined
+        : "its guest tools (VMware Tools or open-vm-tools) are not running";
+  if (obstacle === undefined) return { ask: "quiesced", onFailure: policy === "require" ? "fail" : "crash" };
+  if (policy === "require") return { ask: "refuse", reason: obstacle };
+  return { ask: "plain", consistency: "crash", warning: obstacle };
+}

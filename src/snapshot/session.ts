@@ -1,0 +1,227 @@
+import { deadline } from "../deadline.js";
+import { errorChain, LeftoverError, NotFoundError, QuiesceError, SnapshotError, UnreachableError } from "../errors.js";
+import type { Hypervisor, Progress, Snapshot, VmDescription } from "../hypervisor.js";
+import type { Logger } from "../log.js";
+import { retry, type RetryPolicy } from "../retry.js";
+import type { Journal } from "./journal.js";
+import { describeOwnership, isOfSession, type Ownership, snapshotName } from "./ownership.js";
+import { type Consistency, planQuiesce, type QuiescePolicy } from "./quiesce.js";
+
+export interface SessionOptions {
+  readonly id: string;
+  readonly vm: VmDescription;
+  readonly hypervisor: Hypervisor;
+  readonly journal: Journal;
+  readonly logger: Logger;
+  readonly ownership: Omit<Ownership, "tool" | "session">;
+  readonly quiesce: QuiescePolicy;
+  readonly retry: RetryPolicy;
+  readonly createTimeoutMs: number;
+  readonly removeTimeoutMs: number;
+  readonly onProgress: (progress: Progress) => void;
+}
+
+export type SessionState =
+  | { readonly name: "planned" }
+  | { readonly name: "creating" }
+  | { readonly name: "created"; readonly snapshot: Snapshot; readonly consistency: Consistency }
+  | { readonly name: "removed" }
+  | { readonly name: "leftover"; readonly reason: string };
+
+/** A guest that failed to freeze gets one more chance: a busy moment passes, a broken script does not. */
+const QUIESCE_ATTEMPTS = 2;
+
+/**
+ * One run from "create snapshot" to "snapshot removed". Every step that changes the server is journaled: the intent
+ * before, the outcome after, so that whatever kills this process, a later one knows what may exist.
+ */
+export class SnapshotSession {
+  readonly #options: SessionOptions;
+  #state: SessionState = { name: "planned" };
+
+  constructor(options: SessionOptions) {
+    this.#options = options;
+  }
+
+  get state(): SessionState {
+    return this.#state;
+  }
+
+  /**
+   * Creates the session's snapshot under the quiesce policy.
+   * @throws QuiesceError, SnapshotError; LeftoverError when the server may have created it and cannot be asked
+   */
+  async create(signal: AbortSignal): Promise<{ snapshot: Snapshot; consistency: Consistency }> {
+    const { vm, journal } = this.#options;
+    const plan = planQuiesce(this.#options.quiesce, vm);
+    if (plan.ask === "refuse") {
+      throw new QuiesceError(`Cannot quiesce "${vm.identity.name}": ${plan.reason}`, {
+        hint: `Start the guest tools, or take a crash-consistent snapshot with --quiesce off`,
+      });
+    }
+    const { createTimeoutMs } = this.#options;
+    const bounded = AbortSignal.any([
+      signal,
+      deadline(
+        createTimeoutMs,
+        () =>
+          new SnapshotError(
+            `Cannot create a snapshot of "${vm.identity.name}": it took longer than ${createTimeoutMs / 1000} s`,
+            {
+              hint: "Look at the VM's tasks; snapshot.timeout sets the limit",
+            },
+          ),
+      ),
+    ]);
+    this.#state = { name: "creating" };
+    await journal.append({ event: "creating", quiesce: plan.ask === "quiesced" });
+    try {
+      const created =
+        plan.ask === "quiesced"
+          ? await this.#createQuiesced(plan.onFailure, bounded)
+          : { snapshot: await this.#createOnce(false, bounded), consistency: plan.consistency };
+      if (plan.ask === "plain" && plan.warning !== undefined) this.#warnCrash(plan.warning);
+      this.#state = { name: "created", ...created };
+      await journal.append({ event: "created", snapshot: created.snapshot.ref, consistency: created.consistency });
+      return created;
+    } catch (error) {
+      await this.#afterFailedCreate(error);
+      throw error;
+    }
+  }
+
+  async #createQuiesced(
+    onFailure: "fail" | "crash",
+    signal: AbortSignal,
+  ): Promise<{ snapshot: Snapshot; consistency: Consistency }> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return { snapshot: await this.#createOnce(true, signal), consistency: "quiesced" };
+      } catch (error) {
+        if (!(error instanceof QuiesceError)) throw error;
+        if (attempt < QUIESCE_ATTEMPTS) {
+          this.#options.logger.warn(`${error.message}; trying once more`);
+          continue;
+        }
+        if (onFailure === "fail") throw error;
+        this.#warnCrash(errorChain(error));
+        return { snapshot: await this.#createOnce(false, signal), consistency: "crash" };
+      }
+    }
+  }
+
+  #warnCrash(reason: string): void {
+    this.#options.logger.warn(
+      `The snapshot of "${this.#options.vm.identity.name}" is crash-consistent, like a disk after a power cut: ${reason}`,
+    );
+  }
+
+  async #createOnce(quiesce: boolean, signal: AbortSignal): Promise<Snapshot> {
+    const { hypervisor, vm, id, ownership, onProgress } = this.#options;
+    const spec = { name: snapshotName(id), description: describeOwnership({ ...ownership, session: id }), quiesce };
+    return retry(
+      async (attempt) => {
+        // The answer to an earlier attempt may have been lost after the server acted.
+        const existing = attempt === 0 ? undefined : await this.#find(signal);
+        return existing ?? hypervisor.createSnapshot(vm.identity.ref, spec, { signal, onProgress });
+      },
+      // A quiesce failure has its own rule above.
+      {
+        ...this.#retrying("Creating the snapshot", signal),
+        isRetryable: (e) => e.retryable && !(e instanceof QuiesceError),
+      },
+    );
+  }
+
+  /** A failed create may still have left a snapshot: look, remove it, and only then call the session clean. */
+  async #afterFailedCreate(error: unknown): Promise<void> {
+    const reason = errorChain(error);
+    try {
+      // Its own deadline: the caller's signal may be what ended the create.
+      const signal = this.#removeDeadline();
+      const found = this.#state.name === "created" ? this.#state.snapshot : await this.#find(signal);
+      if (found !== undefined) await this.#removeFound(found, signal);
+      this.#state = { name: "removed" };
+      await this.#options.journal.append({ event: "create-failed", reason });
+    } catch (failure) {
+      await this.#leaveOver(`It is not known whether the snapshot was created (${reason})`, failure);
+    }
+  }
+
+  /**
+   * Removes the session's snapshot and waits until it is gone. Does nothing when none was created.
+   * @throws LeftoverError when it remains, with the journal keeping it for a later run
+   */
+  async remove(): Promise<void> {
+    if (this.#state.name !== "created") return;
+    const { snapshot } = this.#state;
+    const signal = this.#removeDeadline();
+    try {
+      await this.#removeFound(snapshot, signal);
+      this.#state = { name: "removed" };
+    } catch (error) {
+      await this.#leaveOver(`Snapshot "${snapshot.name}" (${snapshot.ref}) could not be removed`, error);
+    }
+  }
+
+  async #removeFound(snapshot: Snapshot, signal: AbortSignal): Promise<void> {
+    const { hypervisor, journal, onProgress } = this.#options;
+    await journal.append({ event: "removing", snapshot: snapshot.ref }).catch((error: unknown) => {
+      // A full journal disk must not keep the snapshot alive: the "created" record is there already.
+      this.#options.logger.warn(`Cannot write the journal: ${errorChain(error)}`);
+    });
+    await retry(
+      () => hypervisor.removeSnapshot(snapshot.ref, { signal, onProgress }),
+      this.#retrying("Removing the snapshot", signal),
+    );
+    await journal.append({ event: "removed" }).catch((error: unknown) => {
+      // Harmless: removing again finds nothing and succeeds.
+      this.#options.logger.warn(`Cannot write the journal: ${errorChain(error)}`);
+    });
+  }
+
+  /** The session's snapshot as the server shows it; undefined when the server or the VM has none. */
+  async #find(signal: AbortSignal): Promise<Snapshot | undefined> {
+    const { hypervisor, vm, id } = this.#options;
+    try {
+      const all = await hypervisor.listSnapshots(vm.identity.ref, { signal });
+      return all.find((snapshot) => isOfSession(snapshot, id));
+    } catch (error) {
+      if (error instanceof NotFoundError) return undefined;
+      throw error;
+    }
+  }
+
+  async #leaveOver(what: string, cause: unknown): Promise<never> {
+    const { vm, journal, id } = this.#options;
+    const reason = errorChain(cause);
+    this.#state = { name: "leftover", reason };
+    await journal.append({ event: "leftover", reason }).catch((error: unknown) => {
+      this.#options.logger.error(`Cannot write the journal: ${errorChain(error)}`);
+    });
+    throw new LeftoverError(`Cannot clean up after the mount of "${vm.identity.name}": ${what}: ${reason}`, {
+      cause,
+      hint: `When the server answers again, run "vmmount umount ${id}"; the session stays in the journal until then`,
+    });
+  }
+
+  #removeDeadline(): AbortSignal {
+    const { removeTimeoutMs } = this.#options;
+    return deadline(
+      removeTimeoutMs,
+      () => new UnreachableError(`Removing the snapshot took longer than ${removeTimeoutMs / 1000} s`),
+    );
+  }
+
+  #retrying(what: string, signal: AbortSignal): Parameters<typeof retry>[1] {
+    return {
+      policy: this.#options.retry,
+      signal,
+      onRetry: (error, attempt, waitMs) => {
+        this.#options.logger.warn(
+          `${what} failed (${error.message}); attempt ${attempt + 1} follows in ${(waitMs / 1000).toFixed(0)} s`,
+        );
+      },
+    };
+  }
+}
