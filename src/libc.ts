@@ -1,0 +1,128 @@
+import { getSystemErrorName } from "node:util";
+import koffi from "koffi";
+
+/**
+ * The system calls that Node does not offer. This is the only file outside src/vddk that calls native code.
+ *
+ * Calls that may wait for somebody else have only an asynchronous form: mount(2) and umount2(2) may need an answer from
+ * the FUSE driver that runs in this very process, so a synchronous call would wait for ever.
+ */
+export class SystemCallError extends Error {
+  /** `EBUSY`, as Node spells it in its own errors. */
+  readonly code: string;
+  /** Positive, as in errno(3). */
+  readonly errno: number;
+  readonly syscall: string;
+
+  constructor(syscall: string, errno: number, object?: string) {
+    const code = errnoName(errno);
+    super(`${syscall}${object === undefined ? "" : ` ${object}`}: ${code}`);
+    this.name = "SystemCallError";
+    this.code = code;
+    this.errno = errno;
+    this.syscall = syscall;
+  }
+}
+
+/** `errnoName(16)` is "EBUSY". */
+export function errnoName(errno: number): string {
+  return errno > 0 ? getSystemErrorName(-errno) : `errno ${errno}`;
+}
+
+type Callback = (error: Error | null, result: number) => void;
+type IntFunction<A extends readonly unknown[]> = ((...args: A) => number) & {
+  readonly async: (...args: [...A, Callback]) => void;
+};
+
+/** `null` is the process itself: its C library, whichever one that is. */
+const libc = koffi.load(null);
+
+function bind<A extends readonly unknown[]>(definition: string): IntFunction<A> {
+  return libc.func(definition);
+}
+
+const c = {
+  mount: bind<[string, string, string, number, string]>(
+    "int mount(const char *source, const char *target, const char *type, unsigned long flags, const char *data)",
+  ),
+  umount2: bind<[string, number]>("int umount2(const char *target, int flags)"),
+  flock: bind<[number, number]>("int flock(int fd, int operation)"),
+  prctl: bind<[number, number, number, number, number]>(
+    "int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)",
+  ),
+  getpagesize: bind<[]>("int getpagesize()"),
+};
+
+/** Runs on a thread of koffi's own pool, so it takes no libuv thread; koffi carries errno back to this thread. */
+function inBackground<A extends readonly unknown[]>(
+  name: string,
+  object: string,
+  call: IntFunction<A>,
+  ...args: A
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    call.async(...args, (error, result) => {
+      const errno = koffi.errno();
+      if (error instanceof Error) reject(error);
+      else if (result < 0) reject(new SystemCallError(name, errno, object));
+      else resolve();
+    });
+  });
+}
+
+/** Flags of mount(2), linux/mount.h. */
+export const MS_RDONLY = 1;
+export const MS_NOSUID = 2;
+export const MS_NODEV = 4;
+export const MS_NOEXEC = 8;
+
+export interface MountCall {
+  readonly source: string;
+  readonly target: string;
+  readonly type: string;
+  readonly flags: number;
+  readonly data: string;
+}
+
+/** @throws SystemCallError */
+export async function mount(call: MountCall): Promise<void> {
+  await inBackground("mount", call.target, c.mount, call.source, call.target, call.type, call.flags, call.data);
+}
+
+/** Flags of umount2(2). FORCE ends a FUSE connection; DETACH removes the mount even while files are open. */
+export const MNT_FORCE = 1;
+export const MNT_DETACH = 2;
+export const UMOUNT_NOFOLLOW = 8;
+
+/** @throws SystemCallError, with code EBUSY while somebody uses the mount and EINVAL where nothing is mounted */
+export async function umount(target: string, flags: number): Promise<void> {
+  await inBackground("umount2", target, c.umount2, target, flags);
+}
+
+const LOCK_EX = 2;
+const LOCK_NB = 4;
+
+/**
+ * Takes the exclusive flock(2) of an open file if nobody has it. The kernel drops it with the last descriptor, so a
+ * dead holder never blocks anybody.
+ * @returns whether it was taken
+ * @throws SystemCallError for anything but "somebody else has it"
+ */
+export function tryLock(fd: number): boolean {
+  if (c.flock(fd, LOCK_EX | LOCK_NB) === 0) return true;
+  const errno = koffi.errno();
+  if (errnoName(errno) === "EAGAIN") return false;
+  throw new SystemCallError("flock", errno, `of descriptor ${fd}`);
+}
+
+const PR_SET_DUMPABLE = 4;
+
+/** No core dumps and no ptrace by other processes of the same user: this process's memory holds passwords. */
+export function forbidCoreDumps(): void {
+  if (c.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) !== 0) throw new SystemCallError("prctl", koffi.errno());
+}
+
+/** Bytes of a memory page: 4 KiB, or 16 or 64 KiB on some arm64 machines. */
+export function pageSize(): number {
+  return c.getpagesize();
+}
