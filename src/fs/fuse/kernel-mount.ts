@@ -1,0 +1,145 @@
+import { close } from "node:fs";
+import { promisify } from "node:util";
+import { BusyError, errorChain } from "../../errors.js";
+import { MNT_DETACH, MNT_FORCE, SystemCallError, umount, UMOUNT_NOFOLLOW } from "../../libc.js";
+import type { Logger } from "../../log.js";
+import type { Mounted, MountEnd, MountStatistics } from "../fuse-driver.js";
+import { readRequests } from "./device.js";
+import { dispatch } from "./dispatch.js";
+import { abortConnection } from "./kernel-controls.js";
+import { readMountInfo, topMountAt } from "./mountinfo.js";
+import type { Session } from "./session.js";
+
+/**
+ * After umount2(2) has returned the kernel lets go within milliseconds. When it does not, a copy of the mount lives in
+ * another mount namespace, and waiting longer would wait for a stranger.
+ */
+const LET_GO_MS = 10_000;
+
+export interface KernelMountParts {
+  /** The device; this object closes it. */
+  readonly fd: number;
+  /** Absolute, without symbolic links: as the kernel lists it. */
+  readonly where: string;
+  /** `major:minor` of the mount. */
+  readonly device: string;
+  readonly session: Session;
+  readonly logger: Logger;
+}
+
+/** A mount that this process serves. Nothing in here looks at a path inside it: that would wait for ourselves. */
+export class KernelMount implements Mounted {
+  readonly closed: Promise<MountEnd>;
+  description = "";
+  readonly #parts: KernelMountParts;
+  #ended = false;
+  #abandoned = false;
+
+  constructor(parts: KernelMountParts) {
+    this.#parts = parts;
+    this.closed = this.#serve();
+    // Whoever cares awaits `closed`; a failure nobody awaits must not end the process before it can clean up.
+    this.closed.catch((error: unknown) => {
+      parts.logger.error("The FUSE driver failed", { where: parts.where, reason: errorChain(error) });
+    });
+  }
+
+  get statistics(): MountStatistics {
+    return this.#parts.session.statistics;
+  }
+
+  async unmount(): Promise<void> {
+    const { where } = this.#parts;
+    if (this.#ended) return;
+    if (!(await this.#isOnTop())) {
+      const text = `Cannot unmount ${where}: another mount lies over it, or it was detached and files are still open`;
+      throw new BusyError(text, { hint: `Look for it in /proc/self/mountinfo and with "fuser -vm ${where}"` });
+    }
+    try {
+      await umount(where, UMOUNT_NOFOLLOW);
+    } catch (error) {
+      if (!(error instanceof SystemCallError) || error.code !== "EBUSY") throw error;
+      const hint = `Close the files and leave the directory: "fuser -vm ${where}" shows who uses it`;
+      throw new BusyError(`Cannot unmount ${where}: it is in use`, { cause: error, hint });
+    }
+    await this.#letGo();
+  }
+
+  async abandon(): Promise<void> {
+    const { where, device } = this.#parts;
+    this.#abandoned = true;
+    if (await this.#isOnTop()) {
+      // Forcing aborts the connection but leaves a mount with open files where it is; detaching takes it away.
+      await this.#forcibly(MNT_FORCE);
+      if (await this.#isOnTop()) await this.#forcibly(MNT_DETACH);
+    } else if (!this.#ended) {
+      await abortConnection(device);
+    }
+    if ((await readMountInfo()).some((mount) => mount.device === device)) {
+      this.#parts.logger.warn("The mount is dead but still listed, under another path or mount", { where, device });
+    }
+    // A failure of the driver was reported by `closed`; the mount is gone all the same.
+    await this.closed.catch(() => undefined);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.abandon();
+  }
+
+  async #serve(): Promise<MountEnd> {
+    const { fd, session, logger, where } = this.#parts;
+    try {
+      const end = await readRequests(fd, {
+        request: (message) => {
+          dispatch(session, message);
+        },
+        failed: () => {
+          this.abandon().catch((error: unknown) => {
+            logger.error("Cannot take down a failed mount", { where, reason: errorChain(error) });
+          });
+        },
+      });
+      // An abort by umount -f looks like an unmount to the device, but the mount is still there.
+      return end === "aborted" || this.#abandoned || (await this.#isListed()) ? "aborted" : "unmounted";
+    } finally {
+      this.#ended = true;
+      session.end();
+      await session.replies.close();
+      await promisify(close)(fd);
+    }
+  }
+
+  async #letGo(): Promise<void> {
+    const { where } = this.#parts;
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        const hint = "A container or a service with a private view of the mounts holds a copy";
+        reject(new BusyError(`Cannot end the mount ${where}: it is unmounted here but still in use`, { hint }));
+      }, LET_GO_MS);
+    });
+    try {
+      await Promise.race([this.closed, late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async #forcibly(flag: number): Promise<void> {
+    try {
+      await umount(this.#parts.where, flag | UMOUNT_NOFOLLOW);
+    } catch (error) {
+      // EBUSY is what forcing says when files are open; EINVAL: somebody else unmounted it in between.
+      if (!(error instanceof SystemCallError) || !["EBUSY", "EINVAL"].includes(error.code)) throw error;
+    }
+  }
+
+  /** Whether unmounting the path would hit this mount and not a stranger's. */
+  async #isOnTop(): Promise<boolean> {
+    return topMountAt(await readMountInfo(), this.#parts.where)?.device === this.#parts.device;
+  }
+
+  async #isListed(): Promise<boolean> {
+    return (await readMountInfo()).some((mount) => mount.device === this.#parts.device);
+  }
+}
