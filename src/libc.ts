@@ -99,17 +99,18 @@ export async function umount(target: string, flags: number): Promise<void> {
   await inBackground("umount2", target, c.umount2, target, flags);
 }
 
+const LOCK_SH = 1;
 const LOCK_EX = 2;
 const LOCK_NB = 4;
 
 /**
- * Takes the exclusive flock(2) of an open file if nobody has it. The kernel drops it with the last descriptor, so a
- * dead holder never blocks anybody.
+ * Takes the flock(2) of an open file if it is free: "exclusive" where nobody has it, "shared" where nobody has it
+ * exclusively. The kernel drops it with the last descriptor, so a dead holder never blocks anybody.
  * @returns whether it was taken
  * @throws SystemCallError for anything but "somebody else has it"
  */
-export function tryLock(fd: number): boolean {
-  if (c.flock(fd, LOCK_EX | LOCK_NB) === 0) return true;
+export function tryLock(fd: number, mode: "exclusive" | "shared" = "exclusive"): boolean {
+  if (c.flock(fd, (mode === "shared" ? LOCK_SH : LOCK_EX) | LOCK_NB) === 0) return true;
   const errno = koffi.errno();
   if (errnoName(errno) === "EAGAIN") return false;
   throw new SystemCallError("flock", errno, `of descriptor ${fd}`);

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { LOG_LEVEL_DEFAULT, LOG_LEVELS } from "./log.js";
+import type { RetryPolicy } from "./retry.js";
 import { KIB, MIB, parseBytes, parseDurationMs } from "./units.js";
 
 const size = z.union([z.string(), z.number()]).transform((value, context) => {
@@ -194,3 +195,11 @@ export const serverProfileSchema = z.strictObject({
 
 export type ServerProfile = z.infer<typeof serverProfileSchema>;
 export const SERVER_KEYS = Object.keys(serverProfileSchema.shape);
+
+/** Waits between repetitions never grow beyond two minutes: a backup window is hours, not days. */
+const BACKOFF_MS_MAX = 120_000;
+
+/** How calls to a server are repeated; reads of disk data have their own policy. */
+export function serverRetryPolicy(settings: Settings): RetryPolicy {
+  return { retriesMax: settings["retry.max"], delayMs: settings["retry.backoff"], delayMsMax: BACKOFF_MS_MAX };
+}

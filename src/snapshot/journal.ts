@@ -37,6 +37,63 @@ export class FileJournal implements Journal {
     this.#next = next;
   }
 
+  /**
+   * Makes the journal of a new session, mode 0600 in a 0700 directory, and holds its lock for as long as it is open;
+   * the name is on disk when it resolves.
+   */
+  static async create(path: string, session: string): Promise<FileJournal> {
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    const file = await open(path, "ax+", 0o600);
+    try {
+      await holdJournal(file.fd);
+      await syncDirectory(dirname(path));
+      return new FileJournal(path, session, file, 0);
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
+  }
+
+  /**
+   * Opens the journal of a session whose process is gone, to go on with it.
+   * @throws BusyError when its process lives after all, IntegrityError when it is damaged
+   */
+  static async open(path: string, session: string): Promise<FileJournal> {
+    const file = await open(path, "a+");
+    try {
+      await holdJournal(file.fd);
+      const records = await readJournal(path);
+      // A torn last record would swallow the next one: cut it off.
+      await file.truncate(records.reduce((sum, record) => sum + Buffer.byteLength(encodeRecord(record)), 0));
+      return new FileJournal(path, session, file, (records.at(-1)?.seq ?? -1) + 1);
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
+  }
+
+  append(event: JournalEvent): Promise<void>;
+  /** All records in order; a torn last record (a crash in mid-write) is left out. */
+  replay(): AsyncIterable<JournalRecord>;
+  /** Forgets the session: it left nothing behind. */
+  erase(): Promise<void>;
+}
+
+/** Append-only file: one record a line, written and flushed to disk one at a time. */
+export class FileJournal implements Journal {
+  readonly #path: string;
+  readonly #session: string;
+  readonly #file: FileHandle;
+  #next: number;
+  #tail: Promise<void> = Promise.resolve();
+
+  private constructor(path: string, session: string, file: FileHandle, next: number) {
+    this.#path = path;
+    this.#session = session;
+    this.#file = file;
+    this.#next = next;
+  }
+
   /** Makes the journal of a new session, mode 0600 in a 0700 directory; the name is on disk when it resolves. */
   static async create(path: string, session: string): Promise<FileJournal> {
     await mkdir(dirname(path), { recursive: true, mode: 0o700 });
@@ -61,11 +118,6 @@ export class FileJournal implements Journal {
     }
   }
 
-  /** The descriptor, for a lock that lives as long as this process. */
-  get fd(): number {
-    return this.#file.fd;
-  }
-
   append(event: JournalEvent): Promise<void> {
     const written = this.#tail.then(async () => {
       const line = encodeRecord({
@@ -88,6 +140,7 @@ export class FileJournal implements Journal {
     yield* await readJournal(this.#path);
   }
 
+  /** The descriptor stays open, and with it the lock, until the journal is disposed. */
   async erase(): Promise<void> {
     await this.#tail;
     await unlink(this.#path);

@@ -1,0 +1,123 @@
+import type { BlockSource } from "../block-source.js";
+import { errorChain, IntegrityError, unwrapAbort } from "../errors.js";
+import { BlockCache } from "../fs/block/cache.js";
+import { cached } from "../fs/block/cached.js";
+import { ExtentMap } from "../fs/block/extent-map.js";
+import { filtered } from "../fs/block/filter.js";
+import { limited, type ReadLimit, readLimit } from "../fs/block/limited.js";
+import { metered, ReadMeter } from "../fs/block/metered.js";
+import { readAhead } from "../fs/block/read-ahead.js";
+import { retrying } from "../fs/block/retrying.js";
+import { sparse } from "../fs/block/sparse.js";
+import type { Logger } from "../log.js";
+import type { RetryPolicy } from "../retry.js";
+import type { Settings } from "../settings.js";
+import { bytes } from "../units.js";
+
+/** The first wait of a failed read; the reader sits in the kernel meanwhile. */
+const READ_RETRY_DELAY_MS = 500;
+const READ_RETRY_DELAY_MS_MAX = 8_000;
+
+export interface StackedDisk {
+  readonly source: BlockSource;
+  /** Undefined when allocation is unknown: everything counts as data. */
+  readonly extents: ExtentMap | undefined;
+}
+
+/**
+ * Builds the block stack of every disk of a mount; the one place that decides its order, bottom up:
+ *
+ *   source -> metered -> limited -> retrying -> sparse -> cache -> read-ahead -> image file
+ *
+ * Metering sits at the bottom so that it counts what really crossed the network; the limit sits below retrying so that
+ * a read that waits for its next attempt does not hold a place.
+ */
+export class BlockStack {
+  readonly meter = new ReadMeter();
+  readonly #cache: BlockCache;
+  readonly #limit: ReadLimit;
+  readonly #settings: Settings;
+  readonly #logger: Logger;
+  #firstFailure: string | undefined;
+
+  constructor(settings: Settings, logger: Logger) {
+    this.#settings = settings;
+    this.#logger = logger;
+    this.#cache = new BlockCache({ bytesMax: settings["mount.cache_size"], blockBytes: settings["mount.block_size"] });
+    this.#limit = readLimit(settings["mount.parallel_reads"]);
+  }
+
+  get cacheBytes(): number {
+    return this.#cache.statistics.cachedBytes;
+  }
+
+  /** The first read that failed for good. */
+  get firstFailure(): string | undefined {
+    return this.#firstFailure;
+  }
+
+  describe(): string {
+    const { "mount.cache_size": cache, "mount.block_size": block, "mount.read_ahead": ahead } = this.#settings;
+    return `cache ${cache} bytes in blocks of ${block}, read-ahead ${ahead} blocks, ${this.#settings["mount.parallel_reads"]} parallel reads`;
+  }
+
+  /**
+   * Takes over `below`: disposing the result disposes it.
+   * @throws IntegrityError when the allocation map of the source is inconsistent
+   */
+  async stack(below: BlockSource, name: string, signal: AbortSignal): Promise<StackedDisk> {
+    const asked = retrying(limited(metered(below, this.meter), this.#limit), {
+      policy: this.#policy(),
+      deadlineMs: this.#settings["read.timeout"],
+      onRetry: (error, attempt, waitMs) => {
+        this.#logger.warn(
+          `Reading ${name} failed (${error.message}); attempt ${attempt + 1} in ${Math.round(waitMs)} ms`,
+        );
+      },
+    });
+    const extents = await this.#collectExtents(asked, name, signal);
+    const flat = this.#noticeFailures(extents === undefined ? asked : sparse(asked, extents), name);
+    const source = readAhead(cached(flat, this.#cache), {
+      blocksMax: this.#settings["mount.read_ahead"],
+      map: extents,
+    });
+    return { source, extents };
+  }
+
+  #policy(): RetryPolicy {
+    return {
+      retriesMax: this.#settings["read.retries"],
+      delayMs: READ_RETRY_DELAY_MS,
+      delayMsMax: READ_RETRY_DELAY_MS_MAX,
+    };
+  }
+
+  async #collectExtents(source: BlockSource, name: string, signal: AbortSignal): Promise<ExtentMap | undefined> {
+    if (source.extents === undefined || this.#settings["mount.allocation"] === "off") return undefined;
+    try {
+      return await ExtentMap.collect(source.size, source.extents(bytes(0), source.size, { signal }));
+    } catch (error) {
+      if (!(error instanceof IntegrityError)) throw error;
+      // A map that contradicts itself is worth nothing; reading everything is slow and right.
+      this.#logger.warn(`The server's allocation map of ${name} is not used: ${errorChain(error)}`);
+      return undefined;
+    }
+  }
+
+  #noticeFailures(below: BlockSource, name: string): BlockSource {
+    return filtered(below, {
+      read: async (into, at, options) => {
+        try {
+          await below.read(into, at, options);
+        } catch (thrown) {
+          const error = unwrapAbort(thrown);
+          if (!options.signal.aborted) {
+            this.#firstFailure ??= `${name} at byte ${at}: ${errorChain(error)}`;
+            this.#logger.error(`Cannot read ${into.length} bytes at ${at} of ${name}: ${errorChain(error)}`);
+          }
+          throw error;
+        }
+      },
+    });
+  }
+}

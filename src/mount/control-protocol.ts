@@ -1,0 +1,72 @@
+import { z } from "zod";
+import { EXIT_CODES, type ExitName } from "../exit-codes.js";
+
+/**
+ * The control socket of a mount daemon: one JSON object a line in both directions. A client sends one request and
+ * reads messages until "done" or "failed".
+ */
+export const controlRequestSchema = z.discriminatedUnion("op", [
+  z.object({ op: z.literal("status") }),
+  z.object({ op: z.literal("umount"), force: z.boolean() }),
+]);
+export type ControlRequest = z.infer<typeof controlRequestSchema>;
+
+export const errorFactsSchema = z.object({
+  code: z.number(),
+  name: z.enum(Object.keys(EXIT_CODES) as [ExitName, ...ExitName[]]),
+  kind: z.string(),
+  message: z.string(),
+  hint: z.string().optional(),
+  retryable: z.boolean(),
+});
+
+export const diskStatusSchema = z.object({
+  node: z.string(),
+  label: z.string(),
+  capacity: z.number(),
+  allocated: z.number(),
+  included: z.boolean(),
+  reason: z.string().optional(),
+  transport: z.string().optional(),
+  allocation: z.string().optional(),
+});
+export type DiskStatus = z.infer<typeof diskStatusSchema>;
+
+/** What `mount` answers and `status` shows of one session; stable for `--json`. */
+export const sessionStatusSchema = z.object({
+  session: z.string(),
+  state: z.string(),
+  mountPoint: z.string(),
+  pid: z.number(),
+  startedAt: z.string(),
+  server: z.object({ name: z.string(), url: z.string() }),
+  vm: z.object({ name: z.string(), path: z.string(), ref: z.string(), instanceUuid: z.string().optional() }),
+  snapshot: z.object({ name: z.string(), ref: z.string(), createdAt: z.string(), consistency: z.string() }),
+  disks: z.array(diskStatusSchema),
+  driver: z.string(),
+  traffic: z.object({
+    /** Bytes handed to readers of the mount. */
+    servedBytes: z.number(),
+    /** Bytes that came from the server. */
+    fetchedBytes: z.number(),
+    fetches: z.number(),
+    cacheBytes: z.number(),
+    errors: z.number(),
+  }),
+  /** A read failed for good: some reader got an I/O error. */
+  degraded: z.string().optional(),
+  log: z.string(),
+});
+export type SessionStatus = z.infer<typeof sessionStatusSchema>;
+
+export const controlMessageSchema = z.discriminatedUnion("type", [
+  z.object({ type: z.literal("progress"), what: z.string(), percent: z.number().optional() }),
+  z.object({ type: z.literal("status"), status: sessionStatusSchema }),
+  z.object({ type: z.literal("done"), message: z.string() }),
+  z.object({ type: z.literal("failed"), error: errorFactsSchema }),
+]);
+export type ControlMessage = z.infer<typeof controlMessageSchema>;
+
+/** A request is a few words; a status lists at most a few hundred disks. */
+export const REQUEST_BYTES_MAX = 4 * 1024;
+export const MESSAGE_BYTES_MAX = 4 * 1024 * 1024;

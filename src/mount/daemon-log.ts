@@ -1,0 +1,37 @@
+import { closeSync, openSync, readdirSync, statSync, unlinkSync, writeSync } from "node:fs";
+import { join } from "node:path";
+
+/** Logs of ended sessions are kept for support: at 0.1 to 10 MB each this is at most a few hundred megabytes. */
+const LOGS_KEPT = 50;
+
+/** The daemon's log: one file a session, mode 0600, written at once so that a crash loses nothing. */
+export class DaemonLog {
+  readonly #fd: number;
+
+  constructor(path: string) {
+    this.#fd = openSync(path, "a", 0o600);
+  }
+
+  write(line: string): void {
+    try {
+      writeSync(this.#fd, line);
+    } catch (error) {
+      // A full disk must not end a mount: the log is worth less than the snapshot's removal.
+      if ((error as NodeJS.ErrnoException).code !== "ENOSPC") throw error;
+    }
+  }
+
+  close(): void {
+    closeSync(this.#fd);
+  }
+}
+
+/** Removes the oldest logs beyond the number that is kept. */
+export function pruneLogs(directory: string): void {
+  const logs = readdirSync(directory)
+    .filter((name) => name.endsWith(".log"))
+    .map((name) => join(directory, name))
+    .map((path) => ({ path, time: statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0 }))
+    .sort((a, b) => b.time - a.time);
+  for (const { path } of logs.slice(LOGS_KEPT)) unlinkSync(path);
+}

@@ -1,0 +1,36 @@
+import type { ErrorFacts } from "../errors.js";
+import type { LocatorForm } from "../locator.js";
+import type { Settings } from "../settings.js";
+import type { SessionStatus } from "./control-protocol.js";
+
+/**
+ * What the front command hands to the daemon it starts, over the IPC socket pair: the one way a password can travel
+ * that no other process can look at.
+ */
+export interface MountRequest {
+  readonly session: string;
+  /** Canonical. */
+  readonly mountPoint: string;
+  readonly connection: {
+    readonly name: string;
+    readonly url: string;
+    readonly user: string;
+    readonly password: string;
+    readonly ca: string | undefined;
+    readonly caFile: string | undefined;
+    readonly fingerprint: string | undefined;
+    readonly insecure: boolean;
+  };
+  readonly locator: { readonly form: LocatorForm; readonly text: string };
+  readonly settings: Settings;
+}
+
+export type ToDaemon =
+  { readonly type: "mount"; readonly request: MountRequest } | { readonly type: "cancel"; readonly signal: number };
+
+export type FromDaemon =
+  | { readonly type: "listening" }
+  | { readonly type: "log"; readonly line: string }
+  | { readonly type: "progress"; readonly what: string; readonly percent: number | undefined }
+  | { readonly type: "ready"; readonly status: SessionStatus }
+  | { readonly type: "failed"; readonly error: ErrorFacts };

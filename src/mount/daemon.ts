@@ -1,0 +1,258 @@
+import { constants } from "node:os";
+import { CancelledError, errorChain, errorFacts, UnreachableError } from "../errors.js";
+import { kernelFuseDriver } from "../fs/fuse/kernel-driver.js";
+import { forbidCoreDumps } from "../libc.js";
+import { createLogger, type Logger, SecretTexts } from "../log.js";
+import { ControlServer } from "./control-server.js";
+import type { ControlMessage } from "./control-protocol.js";
+import { DaemonLog, pruneLogs } from "./daemon-log.js";
+import type { FromDaemon, MountRequest, ToDaemon } from "./daemon-protocol.js";
+import { MountSession } from "./mount-session.js";
+import { StatePaths } from "./state-paths.js";
+
+/** The front command sends its request as soon as it hears that we listen. */
+const REQUEST_WAIT_MS = 30_000;
+
+/**
+ * The mount daemon: takes one request over IPC, mounts, reports, lets go of its parent, and serves until somebody
+ * unmounts; then removes the snapshot and ends.
+ * @returns the exit code, which only a supervisor sees
+ */
+export async function runDaemon(): Promise<number> {
+  forbidCoreDumps();
+  const parent = new ParentChannel();
+  let failure: unknown;
+  try {
+    const request = await parent.request();
+    await new StatePaths(request.settings).prepare();
+    await serve(request, parent);
+    return 0;
+  } catch (error) {
+    failure = error;
+    return errorFacts(error).code;
+  } finally {
+    if (failure !== undefined) await parent.send({ type: "failed", error: errorFacts(failure) });
+    parent.letGo();
+  }
+}
+
+async function serve(request: MountRequest, parent: ParentChannel): Promise<void> {
+  const paths = new StatePaths(request.settings);
+  const file = new DaemonLog(paths.log(request.session));
+  const secrets = new SecretTexts();
+  secrets.add(request.connection.password);
+  const logger = createLogger({
+    level: request.settings["log.level"],
+    secrets,
+    write: (line) => {
+      file.write(line);
+      void parent.send({ type: "log", line });
+    },
+  });
+  pruneLogs(paths.logs);
+  const progress = new ProgressFan(parent);
+  const signals = catchSignals(logger, parent);
+  try {
+    const session = await MountSession.start({
+      request,
+      driver: kernelFuseDriver({ logger }),
+      logger,
+      onProgress: progress.report,
+      signal: signals.givenUp,
+    });
+    await serveUntilUnmounted(session, { paths, request, logger, parent, progress, signals });
+  } catch (error) {
+    logger.error(errorChain(error));
+    throw error;
+  } finally {
+    signals.release();
+    file.close();
+  }
+}
+
+interface Serving {
+  readonly paths: StatePaths;
+  readonly request: MountRequest;
+  readonly logger: Logger;
+  readonly parent: ParentChannel;
+  readonly progress: ProgressFan;
+  readonly signals: ReturnType<typeof catchSignals>;
+}
+
+async function serveUntilUnmounted(session: MountSession, serving: Serving): Promise<void> {
+  const { logger, parent, signals } = serving;
+  const finished = session.closed
+    .catch((error: unknown) => {
+      logger.error(`The FUSE driver failed: ${errorChain(error)}`);
+      return "the driver failed";
+    })
+    .then((reason) => session.finish(reason));
+  // Whoever waits below hears of a failure; nobody may be waiting yet.
+  finished.catch(() => undefined);
+  const abandon = async (why: string): Promise<void> => {
+    logger.info(`${why}: unmounting`);
+    await session.detach({ force: true });
+  };
+  let control: ControlServer | undefined;
+  try {
+    control = await listen(session, finished, serving);
+    // Open files get errors: after SIGTERM comes SIGKILL, which would leave the snapshot.
+    signals.onServing((signal) => {
+      abandon(`Got signal ${signal}`).catch((error: unknown) => {
+        logger.error(`Cannot detach the mount: ${errorChain(error)}`);
+      });
+    });
+    signals.givenUp.throwIfAborted();
+    await parent.send({ type: "ready", status: session.status });
+    parent.letGo();
+  } catch (error) {
+    await abandon(`Cannot go on (${errorChain(error)})`);
+    await finished;
+    throw error;
+  }
+  try {
+    await finished;
+  } finally {
+    // Control clients that wait for the same outcome get their line before the socket goes.
+    await new Promise((resolve) => setImmediate(resolve));
+    await control[Symbol.asyncDispose]();
+  }
+}
+
+function listen(session: MountSession, finished: Promise<string>, serving: Serving): Promise<ControlServer> {
+  const { paths, request, logger, progress } = serving;
+  return ControlServer.listen(
+    paths.controlSocket(request.session),
+    async (asked, send) => {
+      if (asked.op === "status") {
+        send({ type: "status", status: session.status });
+        return;
+      }
+      const stop = progress.add(send);
+      try {
+        await session.detach({ force: asked.force });
+        send({ type: "done", message: await finished });
+      } finally {
+        stop();
+      }
+    },
+    logger,
+  );
+}
+
+/** Sends progress to the parent until it is let go, and to every control client that waits. */
+class ProgressFan {
+  readonly #clients = new Set<(message: ControlMessage) => void>();
+  readonly #parent: ParentChannel;
+
+  constructor(parent: ParentChannel) {
+    this.#parent = parent;
+  }
+
+  readonly report = ({ what, percent }: { what: string; percent: number | undefined }): void => {
+    void this.#parent.send({ type: "progress", what, percent });
+    for (const send of this.#clients) send({ type: "progress", what, ...(percent !== undefined && { percent }) });
+  };
+
+  add(send: (message: ControlMessage) => void): () => void {
+    this.#clients.add(send);
+    return () => this.#clients.delete(send);
+  }
+}
+
+/** The front command at the other end of the IPC channel, for as long as it is there. */
+class ParentChannel {
+  #gone: ((reason: CancelledError) => void) | undefined;
+  #cancelled: CancelledError | undefined;
+  #released = false;
+
+  constructor() {
+    process.on("disconnect", () => {
+      if (!this.#released) this.#giveUp(new CancelledError("The command that mounts went away", { signal: 0 }));
+    });
+    process.on("message", (message) => {
+      const to = message as ToDaemon;
+      if (to.type === "cancel") {
+        this.#giveUp(new CancelledError("Stopped by a signal", { signal: to.signal }));
+      }
+    });
+  }
+
+  /** @throws UnreachableError when nobody asks */
+  async request(): Promise<MountRequest> {
+    const asked = new Promise<MountRequest>((resolve, reject) => {
+      const timer = setTimeout(() => {
+        reject(new UnreachableError("Cannot start the mount daemon: nobody told it what to mount"));
+      }, REQUEST_WAIT_MS);
+      process.on("message", (message) => {
+        const to = message as ToDaemon;
+        if (to.type !== "mount") return;
+        clearTimeout(timer);
+        resolve(to.request);
+      });
+    });
+    await this.send({ type: "listening" });
+    return asked;
+  }
+
+  /** `callback` hears, once, that the parent wants to stop or is gone. */
+  onGiveUp(callback: (reason: CancelledError) => void): void {
+    this.#gone = callback;
+    if (this.#cancelled !== undefined) callback(this.#cancelled);
+  }
+
+  send(message: FromDaemon): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#released || process.send === undefined || !process.connected) resolve();
+      else
+        process.send(message, undefined, undefined, () => {
+          resolve();
+        });
+    });
+  }
+
+  letGo(): void {
+    this.#released = true;
+    if (process.connected) process.disconnect();
+  }
+
+  #giveUp(reason: CancelledError): void {
+    this.#cancelled ??= reason;
+    this.#gone?.(this.#cancelled);
+  }
+}
+
+/** Before the mount is ready a signal gives it up; afterwards it unmounts. */
+function catchSignals(
+  logger: Logger,
+  parent: ParentChannel,
+): { givenUp: AbortSignal; onServing(unmount: (signal: number) => void): void; release(): void } {
+  const giveUp = new AbortController();
+  let unmount: ((signal: number) => void) | undefined;
+  const onSignal = (name: NodeJS.Signals): void => {
+    const number = constants.signals[name];
+    if (unmount !== undefined) unmount(number);
+    else giveUp.abort(new CancelledError(`Stopped by ${name}`, { signal: number }));
+  };
+  // The terminal that started us may close; the mount stays.
+  const onHangup = (): void => {
+    logger.debug("Ignored SIGHUP");
+  };
+  process.on("SIGTERM", onSignal);
+  process.on("SIGINT", onSignal);
+  process.on("SIGHUP", onHangup);
+  parent.onGiveUp((reason) => {
+    if (unmount === undefined) giveUp.abort(reason);
+  });
+  return {
+    givenUp: giveUp.signal,
+    onServing: (callback) => {
+      unmount = callback;
+    },
+    release: () => {
+      process.off("SIGTERM", onSignal);
+      process.off("SIGINT", onSignal);
+      process.off("SIGHUP", onHangup);
+    },
+  };
+}

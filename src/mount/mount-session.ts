@@ -1,0 +1,235 @@
+import { CleanupStack } from "../cleanup.js";
+import { Secret } from "../credentials.js";
+import { BusyError, DiskIoError, errorChain, LeftoverError } from "../errors.js";
+import type { MountEnd, Mounted } from "../fs/fuse-driver.js";
+import type { FileJournal } from "../snapshot/journal.js";
+import { VmLock } from "../snapshot/lock.js";
+import type { SnapshotSession } from "../snapshot/session.js";
+import { BlockStack } from "./block-stack.js";
+import { openHypervisor } from "./connection.js";
+import type { DiskStatus, SessionStatus } from "./control-protocol.js";
+import { describeHolders, findHolders } from "./holders.js";
+import { checkMountPoint } from "./mount-point.js";
+import {
+  diskStatuses,
+  freeze,
+  type Frozen,
+  type MountContext,
+  newSnapshotSession,
+  openDisks,
+  openJournal,
+  refuseHopeless,
+  showTree,
+} from "./mount-steps.js";
+import { resolveVm } from "./resolve-vm.js";
+import { StatePaths } from "./state-paths.js";
+
+/**
+ * One mount from login to the removed snapshot; the composition root. `start` is all or nothing: what it made before a
+ * failure is undone, last first. `finish` is the way down, whoever unmounted.
+ */
+export class MountSession {
+  readonly #context: MountContext;
+  readonly #undo: CleanupStack;
+  readonly #snapshots: SnapshotSession;
+  readonly #journal: FileJournal;
+  readonly #mounted: Mounted;
+  readonly #stack: BlockStack;
+  readonly #facts: Frozen;
+  readonly #disks: readonly DiskStatus[];
+  readonly #startedAt = new Date().toISOString();
+  #state = "serving";
+
+  private constructor(parts: {
+    readonly context: MountContext;
+    readonly undo: CleanupStack;
+    readonly snapshots: SnapshotSession;
+    readonly journal: FileJournal;
+    readonly mounted: Mounted;
+    readonly stack: BlockStack;
+    readonly facts: Frozen;
+    readonly disks: readonly DiskStatus[];
+  }) {
+    this.#context = parts.context;
+    this.#undo = parts.undo;
+    this.#snapshots = parts.snapshots;
+    this.#journal = parts.journal;
+    this.#mounted = parts.mounted;
+    this.#stack = parts.stack;
+    this.#facts = parts.facts;
+    this.#disks = parts.disks;
+  }
+
+  /**
+   * Login, lock, snapshot, disks, tree, mount.
+   * @throws the failure itself, or LeftoverError when undoing it failed too
+   */
+  static async start(context: MountContext): Promise<MountSession> {
+    const undo = new CleanupStack();
+    try {
+      return await MountSession.#build(context, undo);
+    } catch (error) {
+      context.logger.error(`Cannot mount: ${errorChain(error)}`);
+      const failure = await disposeAll(undo);
+      if (failure !== undefined) context.logger.error(errorChain(failure));
+      // What stays behind outweighs why the mount failed, and the message tells both.
+      const left = leftoverIn(failure) ?? leftoverIn(error);
+      if (left === undefined || left === error) throw error;
+      throw new LeftoverError(`${errorChain(error)}. ${left.message}`, { cause: left, hint: left.hint });
+    }
+  }
+
+  static async #build(context: MountContext, undo: CleanupStack): Promise<MountSession> {
+    const { request, logger, signal } = context;
+    const paths = new StatePaths(request.settings);
+    await checkMountPoint(request.mountPoint);
+    const hypervisor = undo.use(
+      "log out",
+      await openHypervisor(
+        { ...request.connection, password: new Secret(request.connection.password) },
+        logger,
+        signal,
+      ),
+    );
+    const identity = await resolveVm(hypervisor, { ...request.locator, server: request.connection.name }, { signal });
+    const vm = await hypervisor.describeVm(identity.ref, { signal });
+    refuseHopeless(vm);
+    const lockHolder = {
+      session: request.session,
+      mountPoint: request.mountPoint,
+      pid: process.pid,
+      since: new Date().toISOString(),
+    };
+    const vmKey = identity.instanceUuid ?? `${request.connection.url} ${identity.ref}`;
+    undo.use(
+      "release the VM",
+      await VmLock.take({ directory: paths.locks, vm: vmKey, vmName: identity.name, holder: lockHolder }),
+    );
+    const journal = await openJournal(context, paths, vm);
+    const snapshots = newSnapshotSession(context, hypervisor, journal, vm);
+    undo.add("close the journal", async () => {
+      if (["planned", "removed"].includes(snapshots.state.name)) await journal.erase();
+      await journal[Symbol.asyncDispose]();
+    });
+    undo.add("remove the snapshot", () => snapshots.remove());
+    const facts = await freeze(hypervisor, snapshots, vm, context);
+    const stack = new BlockStack(request.settings, logger);
+    logger.info(`Block stack: ${stack.describe()}`);
+    const configFiles = await hypervisor.readConfig(identity.ref, { signal });
+    const disks = await openDisks(hypervisor, facts, stack, context, undo);
+    const mounted = await showTree({ context, hypervisor, facts, configFiles, disks }, undo);
+    const statuses = diskStatuses(facts.vm, disks);
+    await journal.append({ event: "serving", disks: disks.length });
+    logger.info(
+      `Serving ${disks.length} disks of "${identity.name}" on "${request.mountPoint}" (${mounted.description})`,
+    );
+    return new MountSession({ context, undo: undo.move(), snapshots, journal, mounted, stack, facts, disks: statuses });
+  }
+
+  /** Resolves when the kernel has let go of the mount, whoever asked for it. */
+  get closed(): Promise<MountEnd> {
+    return this.#mounted.closed;
+  }
+
+  get status(): SessionStatus {
+    const { request } = this.#context;
+    const { vm, snapshot, consistency } = this.#facts;
+    const { name, path, ref, instanceUuid } = vm.identity;
+    const { readBytes, readErrors } = this.#mounted.statistics;
+    const { bytes: fetchedBytes, reads: fetches } = this.#stack.meter.reading;
+    const degraded = this.#stack.firstFailure;
+    return {
+      session: request.session,
+      state: this.#state,
+      mountPoint: request.mountPoint,
+      pid: process.pid,
+      startedAt: this.#startedAt,
+      server: { name: request.connection.name, url: request.connection.url },
+      vm: { name, path, ref, ...(instanceUuid !== undefined && { instanceUuid }) },
+      snapshot: { name: snapshot.name, ref: snapshot.ref, createdAt: snapshot.createdAt.toISOString(), consistency },
+      disks: [...this.#disks],
+      driver: this.#mounted.description,
+      traffic: {
+        servedBytes: readBytes,
+        fetchedBytes,
+        fetches,
+        cacheBytes: this.#stack.cacheBytes,
+        errors: readErrors,
+      },
+      ...(degraded !== undefined && { degraded }),
+      log: new StatePaths(request.settings).log(request.session),
+    };
+  }
+
+  /**
+   * Detaches the mount; `closed` and then `finish` follow.
+   * @throws BusyError naming who uses it, unless `force`
+   */
+  async detach(options: { readonly force: boolean }): Promise<void> {
+    if (this.#state !== "serving") return;
+    const { mountPoint } = this.#context.request;
+    if (options.force) {
+      await this.#mounted.abandon();
+      return;
+    }
+    try {
+      await this.#mounted.unmount();
+    } catch (error) {
+      if (!(error instanceof BusyError)) throw error;
+      const holders = await findHolders(mountPoint);
+      throw new BusyError(
+        `Cannot unmount "${mountPoint}": it is in use${holders.length > 0 ? ` (${describeHolders(holders)})` : ""}`,
+        { cause: error, hint: "Wait until the reader is done, or give --force: its further reads then fail" },
+      );
+    }
+  }
+
+  /**
+   * Removes the snapshot and everything else; never skipped, whatever happened before.
+   * @returns one sentence for the user
+   * @throws LeftoverError; DiskIoError when all is clean but some reader got an I/O error
+   */
+  async finish(reason: string): Promise<string> {
+    const { logger, request } = this.#context;
+    const { name } = this.#facts.vm.identity;
+    this.#state = "removing";
+    logger.info(`Unmounted "${request.mountPoint}" (${reason}); removing snapshot "${this.#facts.snapshot.name}"`);
+    await this.#journal.append({ event: "unmounting", reason }).catch((error: unknown) => {
+      logger.warn(`Cannot write the journal: ${errorChain(error)}`);
+    });
+    const degraded = this.#stack.firstFailure;
+    const suffix = degraded === undefined ? "" : `; a reader had got an I/O error before (${degraded})`;
+    const failure = await disposeAll(this.#undo);
+    if (failure !== undefined) logger.error(errorChain(failure));
+    const left = leftoverIn(failure);
+    if (left !== undefined) {
+      this.#state = "leftover";
+      throw degraded === undefined
+        ? left
+        : new LeftoverError(`${left.message}${suffix}`, { cause: left, hint: left.hint });
+    }
+    // Anything else that failed is a logout or a close, which the server's time-out settles.
+    this.#state = "removed";
+    logger.info(`Removed the snapshot of "${name}"`);
+    if (degraded !== undefined) {
+      throw new DiskIoError(`The backup of "${name}" is not complete: reading ${degraded}`, {
+        hint: "Mount the VM again and repeat the backup; the snapshot of this one is removed",
+      });
+    }
+    return `Unmounted "${request.mountPoint}" and removed the snapshot of "${name}"`;
+  }
+}
+
+async function disposeAll(undo: CleanupStack): Promise<unknown> {
+  try {
+    await undo[Symbol.asyncDispose]();
+    return undefined;
+  } catch (error) {
+    return error;
+  }
+}
+
+function leftoverIn(failure: unknown): LeftoverError | undefined {
+  const failures: unknown[] = failure instanceof AggregateError ? failure.errors : [failure];
+  return failures.find((error) => error instanceof LeftoverError);
+}

@@ -1,0 +1,191 @@
+import { hostname } from "node:os";
+import type { CleanupStack } from "../cleanup.js";
+import { Secret } from "../credentials.js";
+import { RefusedError, SnapshotError } from "../errors.js";
+import type { FuseDriver, Mounted } from "../fs/fuse-driver.js";
+import { vmTree } from "../fs/vm-tree.js";
+import {
+  type ConfigFile,
+  diskNodeName,
+  type Hypervisor,
+  type OpenedDisk,
+  type Progress,
+  type Snapshot,
+  type VmDescription,
+} from "../hypervisor.js";
+import type { Logger } from "../log.js";
+import { serverRetryPolicy } from "../settings.js";
+import { FileJournal } from "../snapshot/journal.js";
+import { snapshotName } from "../snapshot/ownership.js";
+import type { Consistency } from "../snapshot/quiesce.js";
+import { SnapshotSession } from "../snapshot/session.js";
+import { VERSION } from "../version.js";
+import type { BlockStack, StackedDisk } from "./block-stack.js";
+import { journaledServer } from "./connection.js";
+import type { DiskStatus } from "./control-protocol.js";
+import type { MountRequest } from "./daemon-protocol.js";
+import { mountSource } from "./mount-info.js";
+import type { StatePaths } from "./state-paths.js";
+
+export interface MountContext {
+  readonly request: MountRequest;
+  readonly driver: FuseDriver;
+  readonly logger: Logger;
+  readonly onProgress: (progress: Progress) => void;
+  /** Aborted to give up before the mount is ready. */
+  readonly signal: AbortSignal;
+}
+
+export interface Frozen {
+  readonly vm: VmDescription;
+  readonly snapshot: Snapshot;
+  readonly consistency: Consistency;
+}
+
+export interface ShownDisk extends StackedDisk {
+  readonly opened: OpenedDisk;
+  readonly key: string;
+}
+
+export function refuseHopeless(vm: VmDescription): void {
+  const { name } = vm.identity;
+  const [obstacle] = vm.snapshotObstacles;
+  if (obstacle !== undefined) throw new SnapshotError(`Cannot create a snapshot of "${name}": ${obstacle}`);
+  if (vm.disks.every((disk) => disk.excludedBecause !== undefined)) {
+    const reasons = vm.disks.map((disk) => `${disk.label}: ${disk.excludedBecause ?? ""}`).join("; ");
+    throw new RefusedError(`Cannot mount "${name}": none of its disks can be read from a snapshot`, {
+      hint: reasons === "" ? "The VM has no disks" : reasons,
+    });
+  }
+}
+
+export async function openJournal(
+  { request }: MountContext,
+  paths: StatePaths,
+  vm: VmDescription,
+): Promise<FileJournal> {
+  const journal = await FileJournal.create(paths.journal(request.session), request.session);
+  const { ref, instanceUuid, name, path } = vm.identity;
+  await journal.append({
+    event: "planned",
+    facts: {
+      mountPoint: request.mountPoint,
+      host: hostname(),
+      pid: process.pid,
+      server: journaledServer({ ...request.connection, password: new Secret("") }),
+      vm: { ref, name, path, ...(instanceUuid !== undefined && { instanceUuid }) },
+      snapshotName: snapshotName(request.session),
+    },
+  });
+  return journal;
+}
+
+export function newSnapshotSession(
+  context: MountContext,
+  hypervisor: Hypervisor,
+  journal: FileJournal,
+  vm: VmDescription,
+): SnapshotSession {
+  const { settings, session, mountPoint } = context.request;
+  return new SnapshotSession({
+    id: session,
+    vm,
+    hypervisor,
+    journal,
+    logger: context.logger,
+    ownership: { version: VERSION, host: hostname(), mountPoint, created: new Date().toISOString() },
+    quiesce: settings["snapshot.quiesce"],
+    retry: serverRetryPolicy(settings),
+    createTimeoutMs: settings["snapshot.timeout"],
+    removeTimeoutMs: settings["snapshot.remove_timeout"],
+    onProgress: context.onProgress,
+  });
+}
+
+/** The VM as the snapshot holds it: its disks may have moved since it was looked at first. */
+export async function freeze(
+  hypervisor: Hypervisor,
+  snapshots: SnapshotSession,
+  vm: VmDescription,
+  { logger, signal, onProgress }: MountContext,
+): Promise<Frozen> {
+  onProgress({ what: `Creating a snapshot of "${vm.identity.name}"`, percent: undefined });
+  const { snapshot, consistency } = await snapshots.create(signal);
+  logger.info(`Created snapshot "${snapshot.name}" of "${vm.identity.name}" (${consistency})`);
+  const frozen = await hypervisor.describeVm(vm.identity.ref, { signal, snapshot: snapshot.ref });
+  return { vm: frozen, snapshot, consistency };
+}
+
+export async function openDisks(
+  hypervisor: Hypervisor,
+  { vm, snapshot }: Frozen,
+  stack: BlockStack,
+  { logger, signal }: MountContext,
+  undo: CleanupStack,
+): Promise<ShownDisk[]> {
+  const shown: ShownDisk[] = [];
+  for (const disk of vm.disks) {
+    const name = `${disk.label} (${diskNodeName(disk.node)})`;
+    if (disk.excludedBecause !== undefined) {
+      logger.warn(`${name} of "${vm.identity.name}" is NOT in this backup: ${disk.excludedBecause}`);
+      continue;
+    }
+    const opened = await hypervisor.openDisk({ vm: vm.identity.ref, snapshot: snapshot.ref, disk }, { signal });
+    const stacked = await stack.stack(opened.source, name, signal);
+    undo.use(`close ${name}`, stacked.source);
+    logger.info(`${name}: ${disk.path} over ${opened.transport}; ${opened.allocation}`);
+    shown.push({ ...stacked, opened, key: disk.key });
+  }
+  return shown;
+}
+
+export async function showTree(
+  parts: {
+    readonly context: MountContext;
+    readonly hypervisor: Hypervisor;
+    readonly facts: Frozen;
+    readonly configFiles: readonly ConfigFile[];
+    readonly disks: readonly ShownDisk[];
+  },
+  undo: CleanupStack,
+): Promise<Mounted> {
+  const { context, hypervisor, facts } = parts;
+  const { settings, session, mountPoint } = context.request;
+  const tree = vmTree({
+    server: hypervisor.identity,
+    vm: facts.vm,
+    snapshot: facts.snapshot,
+    consistency: facts.consistency,
+    configFiles: parts.configFiles,
+    disks: parts.disks.map(({ key, source, extents, opened }) => ({
+      key,
+      source,
+      extents,
+      transport: opened.transport,
+      allocation: opened.allocation,
+    })),
+    owner: { uid: settings["mount.uid"], gid: settings["mount.gid"], fileMode: settings["mount.mode"] },
+  });
+  const mounted = await context.driver.mount(tree, mountPoint, {
+    source: mountSource(session),
+    allowOther: settings["mount.allow_other"],
+    uid: settings["mount.uid"],
+    gid: settings["mount.gid"],
+  });
+  return undo.use("detach the mount", mounted);
+}
+
+export function diskStatuses(vm: VmDescription, disks: readonly ShownDisk[]): DiskStatus[] {
+  return vm.disks.map((disk) => {
+    const shown = disks.find(({ key }) => key === disk.key);
+    return {
+      node: diskNodeName(disk.node),
+      label: disk.label,
+      capacity: disk.capacity,
+      allocated: shown?.extents?.allocated ?? disk.capacity,
+      included: shown !== undefined,
+      ...(disk.excludedBecause !== undefined && { reason: disk.excludedBecause }),
+      ...(shown !== undefined && { transport: shown.opened.transport, allocation: shown.opened.allocation }),
+    };
+  });
+}

@@ -1,0 +1,43 @@
+import type { Config } from "../config.js";
+import { parseLocator } from "../locator.js";
+import type { Logger } from "../log.js";
+import { chooseServer, prepareConnection, type ServerChoice } from "./connection.js";
+import type { SessionStatus } from "./control-protocol.js";
+import { checkMountPoint } from "./mount-point.js";
+import { startDaemon } from "./start-daemon.js";
+import { newSessionId, type StatePaths } from "./state-paths.js";
+
+export interface MountVmOptions {
+  readonly config: Config;
+  readonly paths: StatePaths;
+  readonly choice: ServerChoice;
+  readonly logger: Logger;
+  readonly program: string;
+  readonly onLog: (line: string) => void;
+  readonly onProgress: (what: string, percent: number | undefined) => void;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Mounts one VM and returns when its tree can be read, with the daemon on its own.
+ * @throws every failure after undoing what was made
+ */
+export async function mountVm(text: string, where: string, options: MountVmOptions): Promise<SessionStatus> {
+  const { config, choice } = options;
+  // Everything that can be wrong without a server is found before one is asked.
+  const locator = parseLocator(text, new Set(config.servers.keys()));
+  const mountPoint = await checkMountPoint(where);
+  const server = chooseServer(config, locator.server, choice);
+  await options.paths.prepare();
+  const { password, ...connection } = await prepareConnection(server, choice);
+  return startDaemon(
+    {
+      session: newSessionId(),
+      mountPoint,
+      connection: { ...connection, password: password.reveal() },
+      locator: { form: locator.form, text },
+      settings: config.settings,
+    },
+    options,
+  );
+}

@@ -1,0 +1,64 @@
+import { open, readdir } from "node:fs/promises";
+import { errorChain } from "../errors.js";
+import { tryLock } from "../libc.js";
+import { readJournal } from "../snapshot/journal.js";
+import type { JournalRecord, SessionFacts } from "../snapshot/journal-record.js";
+import { isSessionId, type StatePaths } from "./state-paths.js";
+
+/** A session that this host's journal knows. */
+export interface SessionEntry {
+  readonly id: string;
+  /** Undefined before the session was planned, or when the journal is damaged. */
+  readonly facts: SessionFacts | undefined;
+  readonly records: readonly JournalRecord[];
+  /** Its daemon runs: it holds the lock of the journal. */
+  readonly isLive: boolean;
+  readonly startedAt: string | undefined;
+  /** Why the journal cannot be read. */
+  readonly damage: string | undefined;
+}
+
+/** Every session of the journal directory, oldest first. */
+export async function listSessions(paths: StatePaths): Promise<SessionEntry[]> {
+  const names = await readdir(paths.sessions).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+    throw error;
+  });
+  const ids = names.filter((name) => name.endsWith(".journal")).map((name) => name.slice(0, -".journal".length));
+  const entries = await Promise.all(ids.filter(isSessionId).map((id) => readSession(paths, id)));
+  return entries
+    .filter((entry) => entry !== undefined)
+    .sort((a, b) => (a.startedAt ?? "").localeCompare(b.startedAt ?? "") || a.id.localeCompare(b.id));
+}
+
+async function readSession(paths: StatePaths, id: string): Promise<SessionEntry | undefined> {
+  let records: JournalRecord[] = [];
+  let damage: string | undefined;
+  const isLive = await isLocked(paths.journal(id));
+  if (isLive === undefined) return undefined;
+  try {
+    records = await readJournal(paths.journal(id));
+  } catch (error) {
+    // Erased between the two looks: the session ended well.
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    damage = errorChain(error);
+  }
+  const planned = records.find((record) => record.event === "planned");
+  return { id, records, isLive, damage, facts: planned?.facts, startedAt: planned?.time };
+}
+
+/** Undefined when the file is gone. */
+async function isLocked(path: string): Promise<boolean | undefined> {
+  try {
+    const file = await open(path, "r");
+    try {
+      // Shared, so that two who look at once do not take each other for the daemon.
+      return !tryLock(file.fd, "shared");
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+}
