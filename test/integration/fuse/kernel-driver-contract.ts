@@ -1,0 +1,6 @@
+import t from "tap";
+import { kernelFuseDriver } from "../../../src/fs/fuse/kernel-driver.js";
+import { silentLogger } from "../../../src/log.js";
+import { fuseDriverContract } from "../../fixtures/contract/fuse-driver.js";
+
+fuseDriverContract(t, "kernel driver", () => kernelFuseDriver({ logger: silentLogger() }));
