@@ -1,0 +1,116 @@
+import { Pool, type Dispatcher } from "undici";
+import { IntegrityError, UnreachableError, VmmountError } from "../errors.js";
+import { HttpExchange, type HttpAnswer } from "./http-exchange.js";
+import type { VsphereLimits } from "./limits.js";
+import type { ServerUrl } from "./server-url.js";
+import { trustingConnector, type TlsTrust } from "./tls.js";
+
+/** Calls that may be held for minutes must not starve short ones, nor data reads. */
+export type Lane = "control" | "wait" | "data";
+
+export interface HttpRequest {
+  readonly lane: Lane;
+  readonly method: "GET" | "HEAD" | "POST";
+  /** Path and query. */
+  readonly path: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: string;
+  readonly signal: AbortSignal;
+  /** Bound of the whole exchange. */
+  readonly deadlineMs?: number;
+  /** Bound between two signs of life of the server. */
+  readonly stallMs: number;
+  /** More is an IntegrityError, before it is kept in memory. */
+  readonly bodyBytesMax: number;
+  /** Chooses where the body goes once status and headers are known: undefined = into the answer, an Error = nowhere. */
+  readonly target?: (status: number, header: HeaderReader) => Uint8Array | Error | undefined;
+}
+
+export type HeaderReader = (name: string) => string | undefined;
+
+/** HTTPS to one server over a few kept connections. The only place that knows undici. */
+export class HttpClient implements AsyncDisposable {
+  readonly #pools: Readonly<Record<Lane, Pool>>;
+  readonly #origin: string;
+
+  /** @throws ConfigError for a bad fingerprint */
+  constructor(server: ServerUrl, trust: TlsTrust, limits: VsphereLimits) {
+    const connect = trustingConnector(trust, limits.connectMs);
+    const pool = (connections: number): Pool => new Pool(server.origin, { connect, connections, pipelining: 1 });
+    this.#origin = server.origin;
+    this.#pools = {
+      control: pool(limits.controlConnectionsMax),
+      wait: pool(limits.waitConnectionsMax),
+      data: pool(limits.dataConnectionsMax),
+    };
+  }
+
+  /**
+   * @throws UnreachableError when the server does not answer, IntegrityError when it answers too much, the signal's reason
+   */
+  async request(request: HttpRequest): Promise<HttpAnswer> {
+    request.signal.throwIfAborted();
+    const exchange = new HttpExchange(request, this.#origin);
+    const options: Dispatcher.DispatchOptions = {
+      method: request.method,
+      path: request.path,
+      headers: { ...request.headers },
+      body: request.body ?? null,
+      headersTimeout: request.stallMs,
+      bodyTimeout: request.stallMs,
+    };
+    try {
+      this.#pools[request.lane].dispatch(options, exchange.handler);
+      return await exchange.answer;
+    } catch (error) {
+      throw this.#translated(error);
+    }
+  }
+
+  #translated(error: unknown): unknown {
+    if (error instanceof VmmountError) return error;
+    const code = errorCode(error);
+    if (code === undefined && !(error instanceof Error)) return error;
+    if (code === "ERR_INVALID_ARG_TYPE" || code === "UND_ERR_INVALID_ARG") return error;
+    if (code?.startsWith("HPE_") === true || code === "UND_ERR_RES_CONTENT_LENGTH_MISMATCH") {
+      return new IntegrityError(`Cannot read the answer of ${this.#origin}: it is not valid HTTP`, { cause: error });
+    }
+    return new UnreachableError(`Cannot reach ${this.#origin}: ${REASONS[code ?? ""] ?? reasonOf(error)}`, {
+      cause: error,
+      // A name that does not exist stays so; everything else may pass.
+      retryable: code !== "ENOTFOUND",
+    });
+  }
+
+  /** Drops every connection, also those in use. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(Object.values(this.#pools).map((pool) => pool.destroy()));
+  }
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  ECONNREFUSED: "connection refused",
+  ECONNRESET: "connection reset",
+  EPIPE: "connection reset",
+  ENOTFOUND: "no such host name",
+  EAI_AGAIN: "the host name cannot be looked up now",
+  EHOSTUNREACH: "no route to the host",
+  ENETUNREACH: "no route to the network",
+  ETIMEDOUT: "connection timed out",
+  UND_ERR_SOCKET: "the server closed the connection",
+  UND_ERR_HEADERS_TIMEOUT: "no answer in time",
+  UND_ERR_BODY_TIMEOUT: "the answer stopped half-way",
+  UND_ERR_DESTROYED: "the connection was closed on our side",
+};
+
+/** The code of a network failure; with several addresses tried, of the first one. */
+export function errorCode(error: unknown): string | undefined {
+  const code: unknown = (error as { code?: unknown } | undefined)?.code;
+  if (typeof code === "string" && code !== "") return code;
+  if (error instanceof AggregateError) return errorCode(error.errors[0]);
+  return undefined;
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,153 @@
+import { MissingCapabilityError, NotFoundError } from "../errors.js";
+import {
+  type CallOptions,
+  type ConfigFile,
+  type DiskDescription,
+  diskNodeName,
+  type Hypervisor,
+  type InventoryEntry,
+  type OpenedDisk,
+  type ServerIdentity,
+  type Snapshot,
+  type SnapshotSpec,
+  type TaskOptions,
+  type VmDescription,
+  type VmIdentity,
+} from "../hypervisor.js";
+import type { LocatorForm } from "../locator.js";
+import type { Logger } from "../log.js";
+import { loadAllocation, withAllocation } from "./allocation.js";
+import { browse } from "./browse.js";
+import { readConfigFiles } from "./config-files.js";
+import { DatastoreClient } from "./datastore-client.js";
+import { describe, type DescribedVm } from "./describe.js";
+import { translating } from "./fault-errors.js";
+import type { HttpClient } from "./http.js";
+import { openHttpsDisk } from "./https-disk.js";
+import type { VsphereLimits } from "./limits.js";
+import { locate } from "./locate.js";
+import { PropertyCollector } from "./property-collector.js";
+import type { Session } from "./session.js";
+import { Snapshots } from "./snapshots.js";
+import type { MoRef } from "./soap-message.js";
+import { TaskWaiter } from "./task.js";
+
+export interface VsphereParts {
+  readonly identity: ServerIdentity;
+  readonly http: HttpClient;
+  readonly session: Session;
+  readonly limits: VsphereLimits;
+  readonly logger: Logger;
+}
+
+/** vCenter or ESXi behind the hypervisor seam: puts the parts together and names the action in every error. */
+export class Vsphere implements Hypervisor {
+  readonly identity: ServerIdentity;
+  readonly #parts: VsphereParts;
+  readonly #properties: PropertyCollector;
+  readonly #snapshots: Snapshots;
+  readonly #datastores: DatastoreClient;
+
+  constructor(parts: VsphereParts) {
+    const { session, limits, logger } = parts;
+    this.identity = parts.identity;
+    this.#parts = parts;
+    this.#properties = new PropertyCollector(session, limits);
+    const tasks = new TaskWaiter(session, this.#properties, limits, logger);
+    this.#snapshots = new Snapshots({ session, properties: this.#properties, tasks, limits, logger });
+    this.#datastores = new DatastoreClient(parts.http, session, limits);
+  }
+
+  async browse(path: string, { signal }: CallOptions): Promise<InventoryEntry[]> {
+    const scope = { session: this.#parts.session, properties: this.#properties, signal };
+    return translating(`Cannot list "${path}"`, () => browse(path, scope));
+  }
+
+  async findVms(form: LocatorForm, { signal }: CallOptions): Promise<VmIdentity[]> {
+    const scope = { session: this.#parts.session, properties: this.#properties, signal };
+    return translating("Cannot look up the VM", () => locate(form, scope));
+  }
+
+  async describeVm(
+    vm: string,
+    options: CallOptions & { readonly snapshot?: string | undefined },
+  ): Promise<VmDescription> {
+    return (await this.#describe(vm, options.snapshot, options.signal)).description;
+  }
+
+  async createSnapshot(vm: string, spec: SnapshotSpec, options: TaskOptions): Promise<Snapshot> {
+    return translating(`Cannot create a snapshot of ${vm}`, () => this.#snapshots.create(vmRef(vm), spec, options));
+  }
+
+  async listSnapshots(vm: string, { signal }: CallOptions): Promise<Snapshot[]> {
+    return translating(`Cannot list the snapshots of ${vm}`, () => this.#snapshots.list(vmRef(vm), signal));
+  }
+
+  async removeSnapshot(snapshot: string, options: TaskOptions): Promise<void> {
+    const action = `Cannot remove snapshot ${snapshot}`;
+    await translating(action, () => this.#snapshots.remove(snapshotRef(snapshot), options));
+  }
+
+  async openDisk(
+    at: { readonly vm: string; readonly snapshot: string; readonly disk: DiskDescription },
+    { signal }: CallOptions,
+  ): Promise<OpenedDisk> {
+    // Paths and change ids of the snapshot count: the caller's description may be of the running VM.
+    const { description, lineage } = await this.#describe(at.vm, at.snapshot, signal);
+    const vmName = description.identity.name;
+    const disk = description.disks.find(({ key }) => key === at.disk.key);
+    const shown = `"${at.disk.label}" (${diskNodeName(at.disk.node)}) of "${vmName}"`;
+    if (disk === undefined) throw new NotFoundError(`Cannot open ${shown}: snapshot ${at.snapshot} does not hold it`);
+    if (disk.excludedBecause !== undefined) {
+      throw new MissingCapabilityError(`Cannot open ${shown}: ${disk.excludedBecause}`);
+    }
+    const { datacenterPath } = lineage;
+    return translating(`Cannot open ${shown}`, async () => {
+      const source = await openHttpsDisk({ vmName, disk, datacenterPath }, this.#datastores, signal);
+      const allocation = await loadAllocation(
+        {
+          vm: vmRef(at.vm),
+          snapshot: snapshotRef(at.snapshot),
+          deviceKey: Number(disk.key),
+          isTracked: description.changeTracking && disk.changeId !== undefined,
+        },
+        source,
+        { ...this.#parts, signal },
+      );
+      return { source: withAllocation(source, allocation.map), transport: "https", allocation: allocation.text };
+    });
+  }
+
+  async readConfig(vm: string, { signal }: CallOptions): Promise<ConfigFile[]> {
+    const { description, lineage } = await this.#describe(vm, undefined, signal);
+    const path = description.configPath;
+    if (path === undefined) {
+      throw new NotFoundError(
+        `Cannot read the configuration of "${description.identity.name}": the server names no file`,
+      );
+    }
+    return readConfigFiles({ path, datacenterPath: lineage.datacenterPath }, this.#datastores, signal);
+  }
+
+  async #describe(vm: string, snapshot: string | undefined, signal: AbortSignal): Promise<DescribedVm> {
+    const at = { vm: vmRef(vm), snapshot: snapshot === undefined ? undefined : snapshotRef(snapshot) };
+    const what = snapshot === undefined ? `VM ${vm}` : `VM ${vm} at ${snapshot}`;
+    return translating(`Cannot describe ${what}`, () => describe(at, this.#properties, signal));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      await this.#parts.session[Symbol.asyncDispose]();
+    } finally {
+      await this.#parts.http[Symbol.asyncDispose]();
+    }
+  }
+}
+
+function vmRef(id: string): MoRef {
+  return { type: "VirtualMachine", id };
+}
+
+function snapshotRef(id: string): MoRef {
+  return { type: "VirtualMachineSnapshot", id };
+}

@@ -1,0 +1,196 @@
+import { HypervisorFaultError, QuiesceError, SnapshotError, UnreachableError, VmmountError } from "../errors.js";
+import type { Snapshot, SnapshotSpec, TaskOptions } from "../hypervisor.js";
+import type { Logger } from "../log.js";
+import { child, childrenNamed, isTrue, textAt, toMoRef } from "./element.js";
+import { translateFault } from "./fault-errors.js";
+import { isMissingMethod, SoapFault } from "./faults.js";
+import type { VsphereLimits } from "./limits.js";
+import type { PropertyCollector } from "./property-collector.js";
+import { consolidateVmDisksTask, createSnapshotExTask, createSnapshotTask, removeSnapshotTask } from "./requests.js";
+import type { Session } from "./session.js";
+import { parseSnapshotTree } from "./snapshot-tree.js";
+import type { MoRef } from "./soap-message.js";
+import type { TaskWaiter } from "./task.js";
+
+export interface SnapshotParts {
+  readonly session: Session;
+  readonly properties: PropertyCollector;
+  readonly tasks: TaskWaiter;
+  readonly limits: VsphereLimits;
+  readonly logger: Logger;
+}
+
+/** Creates, lists and removes snapshots. */
+export class Snapshots {
+  readonly #parts: SnapshotParts;
+
+  constructor(parts: SnapshotParts) {
+    this.#parts = parts;
+  }
+
+  /** @throws SoapFault */
+  async list(vm: MoRef, signal: AbortSignal): Promise<Snapshot[]> {
+    const { values } = await this.#parts.properties.ofObject(vm, ["snapshot"], signal);
+    return parseSnapshotTree(values.get("snapshot"));
+  }
+
+  /**
+   * Creates a snapshot without memory. Its name must be unique: after a lost answer the snapshot is looked up by name
+   * before the call is repeated, since a second one would never be removed.
+   */
+  async create(vm: MoRef, spec: SnapshotSpec, options: TaskOptions): Promise<Snapshot> {
+    try {
+      return await this.#create(vm, spec, options);
+    } catch (error) {
+      if (error instanceof SoapFault) throw snapshotError(error, vm, spec);
+      throw error;
+    }
+  }
+
+  async #create(vm: MoRef, spec: SnapshotSpec, options: TaskOptions): Promise<Snapshot> {
+    let task: MoRef;
+    try {
+      task = await this.#start(vm, spec, options.signal);
+    } catch (error) {
+      if (!(error instanceof UnreachableError) || !error.retryable || options.signal.aborted) throw error;
+      const made = await this.#afterLostAnswer(vm, spec.name, options);
+      if (made !== undefined) return made;
+      task = await this.#start(vm, spec, options.signal);
+    }
+    let ref: string | undefined;
+    try {
+      const what = `Creating snapshot "${spec.name}"`;
+      ref = (await this.#parts.tasks.result(task, { ...options, what, onAbort: "cancel" }))?.text;
+    } catch (error) {
+      // Servers drop ended tasks after a while: the snapshot itself says how it went.
+      if (!(error instanceof SoapFault && error.is("ManagedObjectNotFound"))) throw error;
+    }
+    const all = await this.list(vm, options.signal);
+    const created = all.find((snapshot) => (ref === undefined ? snapshot.name === spec.name : snapshot.ref === ref));
+    if (created === undefined) {
+      throw new SnapshotError(`Cannot create a snapshot of ${vm.id}: the server reports success, but it is not there`);
+    }
+    return created;
+  }
+
+  /** Quiescing goes through the newer call, which bounds how long the guest stays frozen, where the server has it. */
+  async #start(vm: MoRef, spec: SnapshotSpec, signal: AbortSignal): Promise<MoRef> {
+    const { session, limits, logger } = this.#parts;
+    if (spec.quiesce) {
+      try {
+        const response = await session.call(createSnapshotExTask(vm, spec, limits.quiesceMinutes), { signal });
+        return toMoRef(child(response, "returnval"));
+      } catch (error) {
+        if (!isMissingMethod(error)) throw error;
+        logger.debug("The server has no CreateSnapshotEx_Task, using CreateSnapshot_Task");
+      }
+    }
+    const response = await session.call(createSnapshotTask(vm, spec), { signal });
+    return toMoRef(child(response, "returnval"));
+  }
+
+  /** The call may have arrived: waits for the VM's running snapshot tasks, then looks the snapshot up. */
+  async #afterLostAnswer(vm: MoRef, name: string, options: TaskOptions): Promise<Snapshot | undefined> {
+    const { properties, tasks, logger } = this.#parts;
+    logger.warn("Lost the answer to the snapshot call, looking for the snapshot before asking again", { name });
+    const { values } = await properties.ofObject(vm, ["recentTask"], options.signal);
+    const recent = childrenNamed(values.get("recentTask"), "ManagedObjectReference").map(toMoRef);
+    for (const { obj, values: info } of await properties.ofObjects(
+      recent,
+      [{ type: "Task", paths: ["info"] }],
+      options.signal,
+    )) {
+      const task = info.get("info");
+      const isRunning = ["queued", "running"].includes(textAt(task, "state") ?? "");
+      if (!isRunning || textAt(task, "descriptionId")?.startsWith("VirtualMachine.createSnapshot") !== true) continue;
+      // Its failure is not ours to report: what counts is whether the snapshot is there afterwards.
+      await tasks.result(obj, { ...options, what: "Creating snapshot", onAbort: "leave" }).catch((error: unknown) => {
+        if (!(error instanceof SoapFault)) throw error;
+      });
+    }
+    return (await this.list(vm, options.signal)).find((snapshot) => snapshot.name === name);
+  }
+
+  /** Removes one snapshot, keeps its children, and sees to it that its disks are merged. Absent = success. */
+  async remove(snapshot: MoRef, options: TaskOptions): Promise<void> {
+    const { session, properties, tasks, logger } = this.#parts;
+    const { signal } = options;
+    let vm: MoRef | undefined;
+    try {
+      const { values } = await properties.ofObject(snapshot, ["vm"], signal);
+      const owner = values.get("vm");
+      vm = owner === undefined ? undefined : toMoRef(owner);
+      const response = await session.call(removeSnapshotTask(snapshot), { signal });
+      const task = toMoRef(child(response, "returnval"));
+      // Half a merge is worse than a long one: the removal goes on when we stop waiting.
+      await tasks.result(task, { ...options, what: "Removing snapshot", onAbort: "leave" });
+    } catch (error) {
+      if (!(error instanceof SoapFault && error.is("ManagedObjectNotFound"))) throw error;
+      logger.debug("The snapshot is gone", { snapshot: snapshot.id });
+      if (vm !== undefined && (await this.#isListed(vm, snapshot, signal))) {
+        const message = `Cannot remove snapshot ${snapshot.id}: the server lost the task, and the snapshot is still there`;
+        throw new HypervisorFaultError(message, { fault: error.fault, retryable: true, cause: error });
+      }
+    }
+    if (vm !== undefined) await this.#consolidate(vm, options);
+  }
+
+  /** A task that the server has forgotten faults like a snapshot that is gone. */
+  async #isListed(vm: MoRef, snapshot: MoRef, signal: AbortSignal): Promise<boolean> {
+    try {
+      return (await this.list(vm, signal)).some(({ ref }) => ref === snapshot.id);
+    } catch (error) {
+      if (error instanceof SoapFault && error.is("ManagedObjectNotFound")) return false;
+      throw error;
+    }
+  }
+
+  /** A removal can succeed and still leave delta files behind: one attempt to merge them, else a warning. */
+  async #consolidate(vm: MoRef, options: TaskOptions): Promise<void> {
+    const { session, tasks, logger } = this.#parts;
+    const hint = { vm: vm.id };
+    try {
+      if (!(await this.#needsConsolidation(vm, options.signal))) return;
+      logger.info("The VM's disks need consolidation, starting it", hint);
+      const response = await session.call(consolidateVmDisksTask(vm), { signal: options.signal });
+      const task = toMoRef(child(response, "returnval"));
+      await tasks.result(task, { ...options, what: "Consolidating disks", onAbort: "leave" });
+      if (!(await this.#needsConsolidation(vm, options.signal))) return;
+      logger.warn("The VM's disks still need consolidation: start it in the vSphere Client", hint);
+    } catch (error) {
+      // The snapshot is gone, which is what was asked; the VM may be gone too.
+      if (!(error instanceof SoapFault || error instanceof VmmountError)) throw error;
+      const isGone = error instanceof SoapFault && error.is("ManagedObjectNotFound");
+      if (!isGone) logger.warn("Cannot consolidate the VM's disks", { ...hint, error: error.message });
+    }
+  }
+
+  async #needsConsolidation(vm: MoRef, signal: AbortSignal): Promise<boolean> {
+    const { values } = await this.#parts.properties.ofObject(vm, ["runtime.consolidationNeeded"], signal);
+    return isTrue(values.get("runtime.consolidationNeeded"));
+  }
+}
+
+const QUIESCE_FAULTS = ["ApplicationQuiesceFault", "FilesystemQuiesceFault"];
+
+function snapshotError(fault: SoapFault, vm: MoRef, spec: SnapshotSpec): VmmountError {
+  const action = `Cannot create a snapshot of ${vm.id}`;
+  const translated = translateFault(fault, action);
+  // Missing privileges, licences and VMs are what they are, whatever was asked for.
+  const isOwnKind = ["auth", "not-found"].includes(translated.exit) || fault.is("RestrictedVersion");
+  if (isOwnKind) return translated;
+  const options = { cause: fault, hint: translated.hint, retryable: translated.retryable };
+  if (spec.quiesce && isQuiesceFault(fault)) {
+    const hint = "Check VMware Tools and the freeze scripts in the guest, or allow a crash-consistent snapshot";
+    return new QuiesceError(translated.message.replace(action, `Cannot quiesce the guest of ${vm.id}`), {
+      ...options,
+      hint,
+    });
+  }
+  return new SnapshotError(translated.message, options);
+}
+
+/** Some servers wrap the failure into a general fault and say what it was with a message key only. */
+function isQuiesceFault(fault: SoapFault): boolean {
+  return QUIESCE_FAULTS.some((name) => fault.is(name)) || fault.reasons.some(({ key }) => /quiesc/i.test(key));
+}
