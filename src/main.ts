@@ -1,1 +1,68 @@
-export {};
+#!/usr/bin/env node
+import { constants } from "node:os";
+import { fileURLToPath } from "node:url";
+import { runCommandLine } from "./cli/program.js";
+import { CancelledError, errorFacts } from "./errors.js";
+import { EXIT_CODES } from "./exit-codes.js";
+import { forbidCoreDumps } from "./libc.js";
+import { printable } from "./printable.js";
+
+/** Sockets and timers that a finished command forgot may hold the process this long. */
+const LINGER_MS_MAX = 5000;
+
+/** The daemon owns a mount: it handles signals in its own way (src/mount/daemon.ts). */
+const argv = process.argv.slice(2);
+const isDaemon = argv[0] === "daemon";
+
+const stop = new AbortController();
+if (!isDaemon) {
+  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    process.on(name, () => {
+      const signal = constants.signals[name];
+      if (stop.signal.aborted) {
+        // Asked twice: the journal remembers what is left.
+        process.kill(process.pid, "SIGKILL");
+      }
+      stop.abort(new CancelledError(`Stopped by ${name}`, { signal }));
+    });
+  }
+}
+
+/** One sentence: what failed, on which object, why; then what to try. */
+function report(thrown: unknown): number {
+  const facts = errorFacts(thrown);
+  if (facts.name === "internal" && thrown instanceof Error) process.stderr.write(`${thrown.stack ?? ""}\n`);
+  if (argv.includes("--json")) {
+    process.stderr.write(`${JSON.stringify(facts)}\n`);
+  } else {
+    const hint = facts.hint === undefined ? "" : `. ${facts.hint}`;
+    process.stderr.write(`vmmount: ${printable(`${facts.message}${hint}`)}\n`);
+  }
+  return facts.code;
+}
+
+forbidCoreDumps();
+process.on("uncaughtException", (error) => {
+  // Node's own exit code for this is 1, which backup products read as "skip quietly".
+  process.exitCode = report(error);
+  if (isDaemon) process.kill(process.pid, "SIGTERM");
+  // eslint-disable-next-line no-restricted-properties -- this process serves no mount, so nothing can hold it
+  else process.exit();
+});
+try {
+  process.exitCode = await runCommandLine(argv, {
+    env: process.env,
+    out: (text) => process.stdout.write(text),
+    err: (text) => process.stderr.write(text),
+    isInteractive: process.stderr.isTTY,
+    canPrompt: process.stdin.isTTY && process.stderr.isTTY,
+    program: fileURLToPath(import.meta.url),
+    signal: stop.signal,
+  });
+} catch (error) {
+  process.exitCode = report(error);
+}
+setTimeout(() => {
+  // eslint-disable-next-line no-restricted-properties -- the last resort; nothing is mounted by this process any more
+  process.exit(process.exitCode ?? EXIT_CODES.internal.code);
+}, LINGER_MS_MAX).unref();

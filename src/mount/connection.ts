@@ -118,11 +118,6 @@ async function readCa(path: string): Promise<string> {
 
 /** Logs in. @throws UnreachableError, AuthError */
 export function openHypervisor(connection: Connection, logger: Logger, signal: AbortSignal): Promise<Hypervisor> {
-  if (connection.insecure) {
-    logger.warn(
-      `The certificate of ${connection.url} is not verified (--insecure): anybody in between can read the password and the disks`,
-    );
-  }
   return connectVsphere({
     url: connection.url,
     user: connection.user,

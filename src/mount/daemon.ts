@@ -41,12 +41,13 @@ async function serve(request: MountRequest, parent: ParentChannel): Promise<void
   const file = new DaemonLog(paths.log(request.session));
   const secrets = new SecretTexts();
   secrets.add(request.connection.password);
+  let isReported = false;
   const logger = createLogger({
     level: request.settings["log.level"],
     secrets,
     write: (line) => {
       file.write(line);
-      void parent.send({ type: "log", line });
+      if (!isReported) void parent.send({ type: "log", line });
     },
   });
   pruneLogs(paths.logs);
@@ -62,6 +63,8 @@ async function serve(request: MountRequest, parent: ParentChannel): Promise<void
     });
     await serveUntilUnmounted(session, { paths, request, logger, parent, progress, signals });
   } catch (error) {
+    // The parent hears of it as the outcome; one line of it is enough.
+    isReported = true;
     logger.error(errorChain(error));
     throw error;
   } finally {

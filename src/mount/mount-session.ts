@@ -69,7 +69,6 @@ export class MountSession {
     try {
       return await MountSession.#build(context, undo);
     } catch (error) {
-      context.logger.error(`Cannot mount: ${errorChain(error)}`);
       const failure = await disposeAll(undo);
       if (failure !== undefined) context.logger.error(errorChain(failure));
       // What stays behind outweighs why the mount failed, and the message tells both.

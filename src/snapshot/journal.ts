@@ -1,6 +1,7 @@
 import { type FileHandle, mkdir, open, readFile, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import { IntegrityError } from "../errors.js";
+import { holdJournal } from "./lock.js";
 import {
   decodeRecord,
   encodeRecord,
@@ -66,52 +67,6 @@ export class FileJournal implements Journal {
       // A torn last record would swallow the next one: cut it off.
       await file.truncate(records.reduce((sum, record) => sum + Buffer.byteLength(encodeRecord(record)), 0));
       return new FileJournal(path, session, file, (records.at(-1)?.seq ?? -1) + 1);
-    } catch (error) {
-      await file.close();
-      throw error;
-    }
-  }
-
-  append(event: JournalEvent): Promise<void>;
-  /** All records in order; a torn last record (a crash in mid-write) is left out. */
-  replay(): AsyncIterable<JournalRecord>;
-  /** Forgets the session: it left nothing behind. */
-  erase(): Promise<void>;
-}
-
-/** Append-only file: one record a line, written and flushed to disk one at a time. */
-export class FileJournal implements Journal {
-  readonly #path: string;
-  readonly #session: string;
-  readonly #file: FileHandle;
-  #next: number;
-  #tail: Promise<void> = Promise.resolve();
-
-  private constructor(path: string, session: string, file: FileHandle, next: number) {
-    this.#path = path;
-    this.#session = session;
-    this.#file = file;
-    this.#next = next;
-  }
-
-  /** Makes the journal of a new session, mode 0600 in a 0700 directory; the name is on disk when it resolves. */
-  static async create(path: string, session: string): Promise<FileJournal> {
-    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-    const file = await open(path, "ax+", 0o600);
-    await syncDirectory(dirname(path));
-    return new FileJournal(path, session, file, 0);
-  }
-
-  /** Opens the journal of an earlier session to go on with it. */
-  static async open(path: string, session: string): Promise<FileJournal> {
-    const records = await readJournal(path);
-    const file = await open(path, "r+");
-    try {
-      // A torn last record would swallow the next one: cut it off.
-      const length = records.reduce((sum, record) => sum + Buffer.byteLength(encodeRecord(record)), 0);
-      await file.truncate(length);
-      await file.close();
-      return new FileJournal(path, session, await open(path, "a+"), (records.at(-1)?.seq ?? -1) + 1);
     } catch (error) {
       await file.close();
       throw error;

@@ -1,0 +1,18 @@
+import type { LogRecord } from "../log.js";
+import { printable } from "../printable.js";
+import { paint, type Terminal } from "./output.js";
+
+/** A log record as a line for people: `vmmount: warning: …`. Fields follow from level 5 (API calls) on. */
+export function logLine(json: string, terminal: Terminal): string {
+  const { level, time: _time, msg, pid: _pid, ...fields } = JSON.parse(json) as LogRecord & { pid: number };
+  const label =
+    level === "error"
+      ? `${paint(terminal, "red", "error")}: `
+      : level === "warn"
+        ? `${paint(terminal, "yellow", "warning")}: `
+        : level === "debug" || level === "trace"
+          ? `${level}: `
+          : "";
+  const isDetailed = (level === "debug" || level === "trace") && Object.keys(fields).length > 0;
+  return `vmmount: ${label}${printable(msg)}${isDetailed ? ` ${JSON.stringify(fields)}` : ""}\n`;
+}

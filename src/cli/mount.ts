@@ -1,0 +1,72 @@
+import type { Command } from "commander";
+import type { SessionStatus } from "../mount/control-protocol.js";
+import { mountVm } from "../mount/mount-vm.js";
+import { type CommonOptions, createContext, type ProcessEdge, withCommonOptions } from "./context.js";
+import { answer, size, table } from "./output.js";
+
+interface MountFlags extends CommonOptions {
+  readonly quiesce?: string;
+  readonly allowOther?: boolean;
+  readonly uid?: string;
+  readonly gid?: string;
+  readonly mode?: string;
+  readonly cacheSize?: string;
+  readonly allocation?: string;
+}
+
+const EXAMPLES = `
+Examples:
+  vmmount mount /dc1/web01 /mnt/backup          snapshot web01, show its disks under /mnt/backup
+  vmmount mount name:web01 /mnt/backup --quiesce require
+  vmmount mount vc2:instanceuuid:5011… /mnt/b   a VM of the configured server "vc2"
+  tar -C /mnt/backup -Scf web01.tar . && vmmount umount /mnt/backup
+
+Returns when the disks can be read; a background process serves them until "vmmount umount".`;
+
+export function addMount(program: Command, edge: ProcessEdge): void {
+  const command = program
+    .command("mount")
+    .summary("snapshot a VM and show its disks as read-only files")
+    .description("Snapshots a VM and shows its disks as flat, sparse, read-only image files under a directory.")
+    .argument("<vm>", "the VM: /dc/folder/name, name:, uuid:, instanceuuid:, moref:, ipaddr:, vmx: …")
+    .argument("<directory>", "an existing, empty directory")
+    .option("--quiesce <auto|require|off>", "ask the guest to flush its file systems (default auto)")
+    .option("--allow-other", "let other users into the mount")
+    .option("--uid <n>", "owner of the files (default 0)")
+    .option("--gid <n>", "group of the files (default 0)")
+    .option("--mode <octal>", "mode of the files (default 0400)")
+    .option("--cache-size <size>", "memory for disk blocks, such as 256MiB")
+    .option("--allocation <auto|off>", "off: do not ask the server for holes, read every byte")
+    .addHelpText("after", EXAMPLES);
+  withCommonOptions(command, "a server").action(async (vm: string, directory: string, flags: MountFlags) => {
+    const context = createContext(edge, flags, [
+      { key: "snapshot.quiesce", value: flags.quiesce, flag: "--quiesce" },
+      { key: "mount.allow_other", value: flags.allowOther, flag: "--allow-other" },
+      { key: "mount.uid", value: flags.uid, flag: "--uid" },
+      { key: "mount.gid", value: flags.gid, flag: "--gid" },
+      { key: "mount.mode", value: flags.mode, flag: "--mode" },
+      { key: "mount.cache_size", value: flags.cacheSize, flag: "--cache-size" },
+      { key: "mount.allocation", value: flags.allocation, flag: "--allocation" },
+    ]);
+    try {
+      const status = await mountVm(vm, directory, { ...context, onProgress: context.progress.report });
+      context.progress.stop();
+      answer(context.terminal, status, () => describeMount(status));
+    } finally {
+      context.progress.stop();
+    }
+  });
+}
+
+function describeMount(status: SessionStatus): string {
+  const disks = status.disks.map((disk) =>
+    disk.included
+      ? [disk.node, disk.label, size(disk.capacity), `${size(disk.allocated)} to read`, `${disk.node}-flat.vmdk`]
+      : [disk.node, disk.label, size(disk.capacity), "NOT INCLUDED", disk.reason ?? ""],
+  );
+  return [
+    `Mounted "${status.vm.name}" on ${status.mountPoint} (session ${status.session}, ${status.snapshot.consistency} snapshot)`,
+    table(["DISK", "LABEL", "SIZE", "DATA", "FILE"], disks),
+    `When the backup is done: vmmount umount ${status.mountPoint}`,
+  ].join("\n");
+}

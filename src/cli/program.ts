@@ -1,0 +1,74 @@
+import { Command, CommanderError } from "commander";
+import { UsageError } from "../errors.js";
+import { EXIT_CODES } from "../exit-codes.js";
+import { runDaemon } from "../mount/daemon.js";
+import { VERSION } from "../version.js";
+import { addFind, addLs, addSnapshot } from "./browse.js";
+import { addConfig } from "./config-show.js";
+import type { ProcessEdge } from "./context.js";
+import { addDemo } from "./demo.js";
+import { addLab } from "./lab.js";
+import { addMount } from "./mount.js";
+import { addStatus } from "./status.js";
+import { addUmount } from "./umount.js";
+
+const AFTER = `
+Exit codes:
+${Object.entries(EXIT_CODES)
+  .map(([name, { code, meaning }]) => `  ${String(code).padStart(3)}  ${name.padEnd(12)} ${meaning}`)
+  .join("\n")}
+
+Try it without a vCenter: vmmount demo`;
+
+/**
+ * Parses the command line and runs one command.
+ * @returns the exit code
+ * @throws VmmountError for everything that goes wrong
+ */
+export async function runCommandLine(argv: readonly string[], edge: ProcessEdge): Promise<number> {
+  let exitCode: number = EXIT_CODES.ok.code;
+  const program = new Command("vmmount")
+    .description("Shows the disks of a virtual machine as read-only files, so that any backup agent can copy them.")
+    .version(VERSION)
+    .showSuggestionAfterError()
+    .addHelpText("after", AFTER);
+  addMount(program, edge);
+  addUmount(program, edge);
+  addLs(program, edge);
+  addFind(program, edge);
+  addStatus(program, edge);
+  addSnapshot(program, edge);
+  addConfig(program, edge);
+  addLab(program, edge);
+  addDemo(program, edge);
+  program
+    .command("daemon", { hidden: true })
+    .argument("[session]")
+    .argument("[mount-point]")
+    .action(async () => {
+      exitCode = await runDaemon();
+    });
+  for (const command of everyCommand(program)) {
+    command.exitOverride().configureOutput({
+      writeOut: edge.out,
+      writeErr: edge.err,
+      // The message comes once, from the error that is thrown.
+      outputError: () => undefined,
+    });
+  }
+  try {
+    await program.parseAsync([...argv], { from: "user" });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.exitCode === 0 || error.code === "commander.help") return exitCode;
+    throw new UsageError(error.message.replace(/^error: /, "").replace(/\n/g, " "), {
+      cause: error,
+      hint: "See vmmount --help",
+    });
+  }
+  return exitCode;
+}
+
+function everyCommand(command: Command): Command[] {
+  return [command, ...command.commands.flatMap(everyCommand)];
+}

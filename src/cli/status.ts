@@ -1,0 +1,39 @@
+import type { Command } from "commander";
+import { reportSessions, type SessionReport } from "../mount/session-status.js";
+import { type CommonOptions, createContext, type ProcessEdge, withCommonOptions } from "./context.js";
+import { answer, size, table } from "./output.js";
+
+const EXAMPLES = `
+Examples:
+  vmmount status
+  vmmount status --json | jq '.sessions[] | select(.alive | not)'     what needs a "vmmount umount"`;
+
+export function addStatus(program: Command, edge: ProcessEdge): void {
+  const command = program
+    .command("status")
+    .summary("show the mounts of this host")
+    .description("Shows every mount session of this host: where, what, since when, and how much was read.")
+    .addHelpText("after", EXAMPLES);
+  withCommonOptions(command, "this host only").action(async (flags: CommonOptions) => {
+    const context = createContext(edge, flags);
+    const sessions = await reportSessions(context.paths);
+    answer(context.terminal, { sessions }, () => (sessions.length === 0 ? "Nothing is mounted" : describe(sessions)));
+  });
+}
+
+function describe(sessions: readonly SessionReport[]): string {
+  const rows = sessions.map((one) => [
+    one.session,
+    one.mountPoint ?? "?",
+    one.vm?.path ?? "?",
+    one.startedAt ?? "?",
+    one.alive ? one.state : `DEAD (${one.state})`,
+    one.alive ? size(one.traffic.servedBytes) : "",
+    one.alive ? size(one.traffic.fetchedBytes) : "",
+  ]);
+  const problems = sessions.flatMap((one) => {
+    if (!one.alive) return [`Session ${one.session}: ${one.problem}; run "vmmount umount ${one.session}"`];
+    return one.degraded === undefined ? [] : [`Session ${one.session} is degraded: reading ${one.degraded}`];
+  });
+  return [table(["SESSION", "MOUNT POINT", "VM", "SINCE", "STATE", "READ", "FETCHED"], rows), ...problems].join("\n");
+}
