@@ -57,10 +57,15 @@ export class Replies {
     this.#pending.delete(written);
   }
 
+  /** Waits for the replies under way. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#pending);
+  }
+
   /** Lets no further reply start and waits for those under way. */
   async close(): Promise<void> {
     this.#closed = true;
-    await Promise.all(this.#pending);
+    await this.settled();
   }
 
   #write(unique: bigint, error: number, body: Uint8Array | undefined): void {
