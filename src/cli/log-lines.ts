@@ -4,7 +4,7 @@ import { paint, type Terminal } from "./output.js";
 
 /** A log record as a line for people: `vmmount: warning: …`. Fields follow from level 5 (API calls) on. */
 export function logLine(json: string, terminal: Terminal): string {
-  const { level, time: _time, msg, pid: _pid, ...fields } = JSON.parse(json) as LogRecord & { pid: number };
+  const { level, msg, ...rest } = JSON.parse(json) as LogRecord;
   const label =
     level === "error"
       ? `${paint(terminal, "red", "error")}: `
@@ -13,6 +13,7 @@ export function logLine(json: string, terminal: Terminal): string {
         : level === "debug" || level === "trace"
           ? `${level}: `
           : "";
+  const fields = Object.fromEntries(Object.entries(rest).filter(([name]) => name !== "time" && name !== "pid"));
   const isDetailed = (level === "debug" || level === "trace") && Object.keys(fields).length > 0;
   return `vmmount: ${label}${printable(msg)}${isDetailed ? ` ${JSON.stringify(fields)}` : ""}\n`;
 }
