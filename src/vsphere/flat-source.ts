@@ -24,6 +24,7 @@ export class FlatSource implements BlockSource {
   }
 
   async read(into: Uint8Array, at: Bytes, { signal }: ReadOptions): Promise<void> {
+    signal.throwIfAborted();
     if (at + into.length > this.size) {
       throw new RangeError(`Cannot read ${into.length} bytes at ${at}: the disk has ${this.size} bytes`);
     }

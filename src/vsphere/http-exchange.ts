@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import type { IncomingHttpHeaders } from "node:http";
 import { IntegrityError, UnreachableError } from "../errors.js";
 
@@ -49,6 +50,8 @@ export class HttpExchange {
     this.answer = new Promise((resolve, reject) => {
       this.#settle = { resolve, reject };
     });
+    // One signal ends many reads: more than ten listeners are no leak here, each goes with its request.
+    setMaxListeners(0, request.signal);
     request.signal.addEventListener("abort", this.#onAbort, { once: true });
     if (request.deadlineMs !== undefined) {
       const { deadlineMs } = request;

@@ -63,6 +63,8 @@ export class HttpClient implements AsyncDisposable {
       this.#pools[request.lane].dispatch(options, exchange.handler);
       return await exchange.answer;
     } catch (error) {
+      // Who gave up knows the reason best.
+      if (request.signal.aborted && error === request.signal.reason) throw error;
       throw this.#translated(error);
     }
   }
