@@ -1,8 +1,9 @@
+import { setMaxListeners } from "node:events";
 import type { BlockSource, ReadOptions } from "../../block-source.js";
 import { DiskIoError } from "../../errors.js";
 import { bytes, type Bytes } from "../../units.js";
 import type { BlockCache, LoadBlock } from "./cache.js";
-import { checkRange, filtered, settleAll } from "./filter.js";
+import { checkRange, filtered, type PartialRead, readParts } from "./filter.js";
 
 /** A source that can be told what will be read soon. */
 export interface PrefetchingSource extends BlockSource {
@@ -21,6 +22,8 @@ export function cached(below: BlockSource, cache: BlockCache): PrefetchingSource
   const { blockBytes } = cache;
   const source = cache.register();
   const closing = new AbortController();
+  // Every load listens; Node takes more than 10 listeners for a leak.
+  setMaxListeners(0, closing.signal);
   let closed: Promise<void> | undefined;
 
   const load =
@@ -40,7 +43,8 @@ export function cached(below: BlockSource, cache: BlockCache): PrefetchingSource
   const read = async (into: Uint8Array, at: Bytes, { signal }: ReadOptions): Promise<void> => {
     checkRange(below.size, at, into.length);
     closing.signal.throwIfAborted();
-    const parts: Promise<void>[] = [];
+    signal.throwIfAborted();
+    const parts: PartialRead[] = [];
     for (let done = 0; done < into.length;) {
       const block = Math.floor((at + done) / blockBytes);
       const begin = at + done - block * blockBytes;
@@ -48,10 +52,10 @@ export function cached(below: BlockSource, cache: BlockCache): PrefetchingSource
       const take = (bytesOfBlock: Uint8Array): void => {
         part.set(bytesOfBlock.subarray(begin, begin + part.length));
       };
-      parts.push(cache.get(source + block, load(block), take, signal));
+      parts.push((partSignal) => cache.get(source + block, load(block), take, partSignal));
       done += part.length;
     }
-    await settleAll(parts);
+    await readParts(parts, signal);
   };
   return {
     ...filtered(below, { read, [Symbol.asyncDispose]: () => (closed ??= close()) }),

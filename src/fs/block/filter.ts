@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import type { BlockSource } from "../../block-source.js";
 import type { Bytes } from "../../units.js";
 
@@ -23,12 +24,35 @@ export function checkRange(size: Bytes, at: number, length: number): void {
   }
 }
 
+export type PartialRead = (signal: AbortSignal) => Promise<void>;
+
 /**
- * Waits until every read has settled, then throws the first failure. `Promise.all` would reject while the other reads
- * still write into a buffer that the caller takes back on rejection.
+ * Runs the parts of one read at once; the first failure ends the others and is thrown when all have settled.
+ * `Promise.all` would reject while parts still write into a buffer that the caller takes back on rejection.
  */
-export async function settleAll(reads: readonly Promise<void>[]): Promise<void> {
-  const results = await Promise.allSettled(reads);
-  const failed = results.find((result) => result.status === "rejected");
-  if (failed !== undefined) throw failed.reason;
+export async function readParts(parts: readonly PartialRead[], signal: AbortSignal): Promise<void> {
+  const [first, second] = parts;
+  if (first === undefined) return;
+  if (second === undefined) {
+    await first(signal);
+    return;
+  }
+  signal.throwIfAborted();
+  const ending = new AbortController();
+  // Every part listens; Node takes more than 10 listeners for a leak.
+  setMaxListeners(0, ending.signal);
+  const onAbort = (): void => {
+    ending.abort(signal.reason);
+  };
+  signal.addEventListener("abort", onAbort, { once: true });
+  let failure: { readonly error: unknown } | undefined;
+  const settled = parts.map((part) =>
+    part(ending.signal).catch((error: unknown) => {
+      failure ??= { error };
+      ending.abort(error);
+    }),
+  );
+  await Promise.all(settled);
+  signal.removeEventListener("abort", onAbort);
+  if (failure !== undefined) throw failure.error;
 }

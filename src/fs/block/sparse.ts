@@ -1,7 +1,7 @@
 import type { BlockSource } from "../../block-source.js";
 import { type Bytes, KIB } from "../../units.js";
 import type { ExtentMap } from "./extent-map.js";
-import { checkRange, filtered, settleAll } from "./filter.js";
+import { checkRange, filtered, type PartialRead, readParts } from "./filter.js";
 
 /** One request costs more than 64 KiB of zeros: a shorter hole between two data ranges is read with them. */
 const HOLE_BYTES_MIN = 64 * KIB;
@@ -22,9 +22,10 @@ export function sparse(below: BlockSource, map: ExtentMap): BlockSource {
         filled = end;
       }
       into.fill(0, filled);
-      await settleAll(
-        runs.map(({ start, end }) => below.read(into.subarray(start, end), (at + start) as Bytes, options)),
-      );
+      const parts = runs.map(({ start, end }): PartialRead => {
+        return (signal) => below.read(into.subarray(start, end), (at + start) as Bytes, { signal });
+      });
+      await readParts(parts, options.signal);
     },
     async *extents(from, length) {
       // From memory: asking below again would cost requests and could only differ.
