@@ -16,6 +16,8 @@ export interface XmlElement {
 
 /** Deepest honest answer: a snapshot tree has at most 32 levels, each one element deep, below some 10 levels of SOAP. */
 const DEPTH_MAX = 100;
+/** Longer than any end tag. */
+const TAIL_CHARS = 1024;
 const XSI = "http://www.w3.org/2001/XMLSchema-instance";
 const ATTRIBUTE = "@";
 const TEXT = "#text";
@@ -59,16 +61,13 @@ export function parseXml(text: string): XmlElement {
   const roots = Array.isArray(nodes) ? (nodes as Node[]).filter((node) => elementName(node) !== undefined) : [];
   const [root] = roots;
   // The parser forgives a missing end; an answer that was cut off must not pass as complete.
+  const tail = text.trimEnd().slice(-TAIL_CHARS);
   const closed =
-    root !== undefined && new RegExp(`(</${escapeRegExp(elementName(root) ?? "")}\\s*>|/>)\\s*$`).test(text);
+    root !== undefined && (tail.endsWith("/>") || tail.replace(/\s*>$/, "").endsWith(`</${elementName(root)}`));
   if (root === undefined || roots.length !== 1 || !closed) {
     throw new IntegrityError("Cannot read the server's answer: it is not one complete XML document");
   }
   return toElement(root, new Map());
-}
-
-function escapeRegExp(text: string): string {
-  return text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
 }
 
 function elementName(node: Node): string | undefined {
