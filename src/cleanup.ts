@@ -42,17 +42,19 @@ export class CleanupStack implements AsyncDisposable {
    */
   async [Symbol.asyncDispose](): Promise<void> {
     const failures: Error[] = [];
+    const messages: string[] = [];
     for (let step = this.#steps.pop(); step !== undefined; step = this.#steps.pop()) {
       try {
         await step.run();
       } catch (error) {
         failures.push(error instanceof Error ? error : new Error(`Cannot ${step.what}: ${String(error)}`));
+        messages.push(`Cannot ${step.what}: ${error instanceof Error ? error.message : String(error)}`);
       }
     }
     const [first, ...others] = failures;
     if (first !== undefined && others.length === 0) throw first;
     if (first !== undefined) {
-      throw new AggregateError(failures, failures.map((failure) => failure.message).join("; "));
+      throw new AggregateError(failures, messages.join("; "));
     }
   }
 }

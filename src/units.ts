@@ -71,5 +71,5 @@ export function parseDurationMs(text: string): number {
   if (match?.[1] === undefined || factor === undefined) {
     throw new RangeError(`Cannot read "${text}" as a duration: write a number with ms, s, m, h or d, such as "30s"`);
   }
-  return Math.round(Number(match[1]) * factor);
+  return checked(Math.round(Number(match[1]) * factor), "milliseconds");
 }
