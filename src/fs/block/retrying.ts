@@ -4,6 +4,9 @@ import { retry, type RetryPolicy } from "../../retry.js";
 import { bytes, type Bytes } from "../../units.js";
 import { filtered } from "./filter.js";
 
+/** Longer timers of Node fire at once. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
+
 export interface RetryingOptions {
   /** Each read has these attempts of its own. */
   readonly policy: RetryPolicy;
@@ -43,7 +46,7 @@ async function readWithinDeadline(below: BlockSource, call: ReadCall, options: R
     bounded.abort(new DiskIoError(what, { cause: lastFailure }));
   };
   signal.addEventListener("abort", onAbort, { once: true });
-  const timer = setTimeout(onDeadline, options.deadlineMs);
+  const timer = setTimeout(onDeadline, Math.min(options.deadlineMs, TIMER_MS_MAX));
   try {
     await retry(() => below.read(into, at, { signal: bounded.signal }), {
       policy: options.policy,

@@ -68,6 +68,20 @@ void t.test("the deadline ends the wait between attempts, and tells the failure 
   t.match(error, { message: /no success within/, cause: { message: /injected/ } });
 });
 
+void t.test("a deadline beyond what a timer can hold does not end the read at once", async (t) => {
+  // Node says so when it turns a timer into one of 1 ms.
+  const warnings: string[] = [];
+  const onWarning = (warning: Error): void => void warnings.push(warning.name);
+  process.on("warning", onWarning);
+  t.teardown(() => process.off("warning", onWarning));
+  const disk = gatedSource(content);
+  const reading = readAll(retrying(disk, { ...OPTIONS, deadlineMs: 30 * 86_400_000 }));
+  await disk.untilWaiting(1);
+  disk.waiting[0]?.finish();
+  t.ok(await reading);
+  t.strictSame(warnings, []);
+});
+
 void t.test("an aborted reader gets its reason, and leaves nothing on its signal", async (t) => {
   const disk = gatedSource(content);
   const aborting = new AbortController();
