@@ -13,23 +13,43 @@ import { readJsonLines } from "./json-lines.js";
 /** A person and a few scripts; more is a runaway loop. */
 const CLIENTS_MAX = 16;
 
+/** A request is one line that the client has at hand: who connects and says nothing must not hold a place. */
+const REQUEST_WAIT_MS = 10_000;
+
+/** A client that does not read its answer must not keep the daemon alive: the snapshot is gone by then. */
+const GOODBYE_WAIT_MS = 2_000;
+
+export interface ControlLimits {
+  readonly requestWaitMs: number;
+  readonly goodbyeWaitMs: number;
+}
+
+const LIMITS: ControlLimits = { requestWaitMs: REQUEST_WAIT_MS, goodbyeWaitMs: GOODBYE_WAIT_MS };
+
 export type ControlHandler = (request: ControlRequest, send: (message: ControlMessage) => void) => Promise<void>;
 
 /** Listens on a unix socket, mode 0600 in a 0700 directory: only the user who mounted may talk to the daemon. */
 export class ControlServer implements AsyncDisposable {
   readonly #server: Server;
   readonly #path: string;
+  readonly #limits: ControlLimits;
   readonly #sockets = new Set<Socket>();
 
-  private constructor(server: Server, path: string) {
+  private constructor(server: Server, path: string, limits: ControlLimits) {
     this.#server = server;
     this.#path = path;
+    this.#limits = limits;
   }
 
-  static async listen(path: string, handle: ControlHandler, logger: Logger): Promise<ControlServer> {
+  static async listen(
+    path: string,
+    handle: ControlHandler,
+    logger: Logger,
+    limits: ControlLimits = LIMITS,
+  ): Promise<ControlServer> {
     await rm(path, { force: true });
     const server = createServer();
-    const control = new ControlServer(server, path);
+    const control = new ControlServer(server, path, limits);
     server.maxConnections = CLIENTS_MAX;
     server.on("connection", (socket) => {
       control.#sockets.add(socket);
@@ -37,11 +57,18 @@ export class ControlServer implements AsyncDisposable {
         logger.debug(`A control client went away: ${error.message}`);
       });
       socket.on("close", () => control.#sockets.delete(socket));
-      void serve(socket, handle, logger);
+      socket.setTimeout(limits.requestWaitMs, () => socket.destroy());
+      void serve(socket, handle, logger).finally(() => {
+        goodbye(socket, limits);
+      });
     });
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
       server.listen(path, resolve);
+    });
+    // A connection that cannot be accepted (no descriptor left) costs that client, never the mount.
+    server.on("error", (error) => {
+      logger.warn(`Cannot accept a control client: ${error.message}`);
     });
     await chmod(path, 0o600);
     return control;
@@ -54,7 +81,7 @@ export class ControlServer implements AsyncDisposable {
         resolve();
       }),
     );
-    for (const socket of this.#sockets) socket.end(() => socket.destroy());
+    for (const socket of this.#sockets) goodbye(socket, this.#limits);
     await closed;
     await rm(this.#path, { force: true });
   }
@@ -67,6 +94,8 @@ async function serve(socket: Socket, handle: ControlHandler, logger: Logger): Pr
   };
   try {
     for await (const line of readJsonLines(socket, REQUEST_BYTES_MAX)) {
+      // From here on the answer takes as long as it takes.
+      socket.setTimeout(0);
       const request = controlRequestSchema.safeParse(line);
       if (!request.success) throw new UsageError("Cannot understand the control request");
       await handle(request.data, send);
@@ -76,5 +105,11 @@ async function serve(socket: Socket, handle: ControlHandler, logger: Logger): Pr
     logger.debug(`A control request failed: ${(error as Error).message}`);
     send({ type: "failed", error: { ...errorFacts(error) } });
   }
+}
+
+/** Hangs up after what was sent. Whatever else the client says is dropped, or its end would never be seen. */
+function goodbye(socket: Socket, { goodbyeWaitMs }: ControlLimits): void {
+  socket.setTimeout(goodbyeWaitMs, () => socket.destroy());
+  socket.resume();
   socket.end();
 }
