@@ -1,0 +1,146 @@
+import { z } from "zod";
+
+const match = z.strictObject({
+  /** SOAP method (`CreateSnapshot_Task`), HTTP method (`GET`), or absent for any. */
+  method: z.string().optional(),
+  /** Beginning of the URL's path: `/sdk`, `/folder/web01/`. */
+  path: z.string().optional(),
+  /** Reference, display name or folder of the machine (or reference of the object) that is acted on. */
+  object: z.string().optional(),
+});
+
+const action = z.discriminatedUnion("kind", [
+  /** A fault by its vSphere name: of the call, or as the error of the task that the call starts. */
+  z.strictObject({
+    kind: z.literal("fault"),
+    name: z.string(),
+    message: z.string().optional(),
+    fields: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])).default({}),
+    where: z.enum(["call", "task"]).default("call"),
+  }),
+  /** An HTTP status with a page of HTML, as a proxy or an overloaded host answers. */
+  z.strictObject({ kind: z.literal("status"), status: z.number().int().min(300).max(599) }),
+  z.strictObject({ kind: z.literal("delay"), ms: z.number().min(0).max(600_000) }),
+  /** Cuts the connection before the call has an effect, or after it but before the answer. */
+  z.strictObject({ kind: z.literal("drop"), when: z.enum(["before", "after"]) }),
+  /** Never answers; the connection stays open. */
+  z.strictObject({ kind: z.literal("hang") }),
+  /** Cuts a file transfer after so many bytes of its body. */
+  z.strictObject({ kind: z.literal("cut"), afterBytes: z.number().int().min(0) }),
+  /** Sends the body of a file at this rate. */
+  z.strictObject({ kind: z.literal("bandwidth"), bytesPerSecond: z.number().int().min(1) }),
+  /** How long a task runs before it has its effect, with progress in between. */
+  z.strictObject({ kind: z.literal("taskDuration"), ms: z.number().min(0).max(600_000) }),
+  /** A removal that ends well and leaves its links: `runtime.consolidationNeeded`. */
+  z.strictObject({ kind: z.literal("skipConsolidation") }),
+  /** Ends every session first, as a restart of the service does. */
+  z.strictObject({ kind: z.literal("expireSessions") }),
+]);
+
+const rule = z.strictObject({
+  match: match.default({}),
+  /** Calls to let pass first. */
+  skip: z.number().int().min(0).default(0),
+  /** Calls to act on; absent = all. */
+  count: z.number().int().min(1).optional(),
+  /** 0 to 1, drawn per call; absent = always. */
+  probability: z.number().min(0).max(1).optional(),
+  action,
+});
+
+const settings = z.strictObject({
+  /** Objects per page of RetrievePropertiesEx. */
+  pageSize: z.number().int().min(1).default(100),
+  sessionIdleMs: z
+    .number()
+    .int()
+    .min(1)
+    .default(30 * 60_000),
+  /** Changed areas per answer of QueryChangedDiskAreas. */
+  changedAreasMax: z.number().int().min(1).default(2000),
+  /** Links that a chain may have: vSphere stops at 32 snapshots. */
+  snapshotDepthMax: z.number().int().min(1).max(32).default(32),
+});
+
+export const rulesDocument = z.strictObject({
+  settings: settings.partial().default({}),
+  rules: z.array(rule).default([]),
+});
+
+export type Rule = z.infer<typeof rule>;
+export type RuleInput = z.input<typeof rule>;
+export type RulesInput = z.input<typeof rulesDocument>;
+export type RuleAction = z.infer<typeof action>;
+export type LabSettings = z.infer<typeof settings>;
+
+/** One request as rules see it. */
+export interface RuleSubject {
+  readonly method: string;
+  readonly path: string;
+  /** Every word by which the object can be named. */
+  readonly objects: readonly string[];
+}
+
+interface ArmedRule {
+  readonly rule: Rule;
+  seen: number;
+  done: number;
+}
+
+/** What the lab does wrong, slowly or not at all, on demand. */
+export class Rules {
+  #settings: LabSettings = settings.parse({});
+  #armed: ArmedRule[] = [];
+  readonly #random: () => number;
+
+  constructor(random: () => number = Math.random) {
+    this.#random = random;
+  }
+
+  get settings(): LabSettings {
+    return this.#settings;
+  }
+
+  /** Changes some settings and keeps the rest. */
+  configure(changes: Partial<LabSettings>): void {
+    this.#settings = settings.parse({ ...this.#settings, ...changes });
+  }
+
+  /** Adds a rule; the returned function takes it away and says how often it acted. */
+  add(input: RuleInput): () => number {
+    const armed: ArmedRule = { rule: rule.parse(input), seen: 0, done: 0 };
+    this.#armed.push(armed);
+    return () => {
+      this.#armed = this.#armed.filter((candidate) => candidate !== armed);
+      return armed.done;
+    };
+  }
+
+  /** Replaces every rule and applies the settings of a document. */
+  load(document: RulesInput): void {
+    const parsed = rulesDocument.parse(document);
+    this.#armed = parsed.rules.map((one) => ({ rule: one, seen: 0, done: 0 }));
+    this.configure(parsed.settings as Partial<LabSettings>);
+  }
+
+  clear(): void {
+    this.#armed = [];
+  }
+
+  /** The actions for one request; counts it against every rule that matches. */
+  actionsFor(subject: RuleSubject): RuleAction[] {
+    return this.#armed.filter((armed) => this.#fires(armed, subject)).map(({ rule: { action: what } }) => what);
+  }
+
+  #fires(armed: ArmedRule, subject: RuleSubject): boolean {
+    const { match: wanted, skip, count, probability } = armed.rule;
+    if (wanted.method !== undefined && wanted.method !== subject.method) return false;
+    if (wanted.path !== undefined && !subject.path.startsWith(wanted.path)) return false;
+    if (wanted.object !== undefined && !subject.objects.includes(wanted.object)) return false;
+    armed.seen++;
+    if (armed.seen <= skip || (count !== undefined && armed.done >= count)) return false;
+    if (probability !== undefined && this.#random() >= probability) return false;
+    armed.done++;
+    return true;
+  }
+}

@@ -1,0 +1,196 @@
+import type { SchemaText } from "./grammar.js";
+
+/**
+ * Types of a virtual machine, fields in the order of the WSDL (vSphere Web Services API reference, data object types).
+ */
+export const MACHINE_TYPES: SchemaText = {
+  VirtualMachineConfigInfo: `
+    changeVersion:string modified:dateTime name:string guestFullName:string version:string uuid:string
+    createDate?:dateTime instanceUuid?:string npivNodeWorldWideName[]?:long npivPortWorldWideName[]?:long
+    npivWorldWideNameType?:string npivDesiredNodeWwns?:short npivDesiredPortWwns?:short
+    npivTemporaryDisabled?:boolean npivOnNonRdmDisks?:boolean locationId?:string template:boolean guestId:string
+    alternateGuestName:string annotation?:string files:VirtualMachineFileInfo tools?:ToolsConfigInfo
+    flags:VirtualMachineFlagInfo consolePreferences?:VirtualMachineConsolePreferences
+    defaultPowerOps:VirtualMachineDefaultPowerOpInfo hardware:VirtualHardware cpuAllocation?:ResourceAllocationInfo
+    memoryAllocation?:ResourceAllocationInfo latencySensitivity?:LatencySensitivity memoryHotAddEnabled?:boolean
+    cpuHotAddEnabled?:boolean cpuHotRemoveEnabled?:boolean hotPlugMemoryLimit?:long hotPlugMemoryIncrementSize?:long
+    cpuAffinity?:VirtualMachineAffinityInfo memoryAffinity?:VirtualMachineAffinityInfo
+    networkShaper?:VirtualMachineNetworkShaperInfo extraConfig[]?:OptionValue cpuFeatureMask[]?:HostCpuIdInfo
+    datastoreUrl[]?:VirtualMachineConfigInfoDatastoreUrlPair swapPlacement?:string
+    bootOptions?:VirtualMachineBootOptions ftInfo?:FaultToleranceConfigInfo repConfig?:ReplicationConfigSpec
+    vAppConfig?:VmConfigInfo vAssertsEnabled?:boolean changeTrackingEnabled?:boolean firmware?:string
+    maxMksConnections?:int guestAutoLockEnabled?:boolean managedBy?:ManagedByInfo
+    memoryReservationLockedToMax?:boolean initialOverhead?:VirtualMachineConfigInfoOverheadInfo
+    nestedHVEnabled?:boolean vPMCEnabled?:boolean scheduledHardwareUpgradeInfo?:ScheduledHardwareUpgradeInfo
+    forkConfigInfo?:VirtualMachineForkConfigInfo vFlashCacheReservation?:long vmxConfigChecksum?:base64Binary
+    messageBusTunnelEnabled?:boolean vmStorageObjectId?:string swapStorageObjectId?:string keyId?:CryptoKeyId
+    guestIntegrityInfo?:VirtualMachineGuestIntegrityInfo migrateEncryption?:string
+  `,
+  VirtualMachineFileInfo: `
+    vmPathName?:string snapshotDirectory?:string suspendDirectory?:string logDirectory?:string
+    ftMetadataDirectory?:string
+  `,
+  VirtualHardware: `
+    numCPU:int numCoresPerSocket?:int memoryMB:int virtualICH7MPresent?:boolean virtualSMCPresent?:boolean
+    device[]?:VirtualDevice
+  `,
+  VirtualMachineConfigInfoDatastoreUrlPair: "name:string url:string",
+  ToolsConfigInfo: `
+    toolsVersion?:int toolsInstallType?:string afterPowerOn?:boolean afterResume?:boolean
+    beforeGuestStandby?:boolean beforeGuestShutdown?:boolean beforeGuestReboot?:boolean toolsUpgradePolicy?:string
+    pendingCustomization?:string customizationKeyId?:CryptoKeyId syncTimeWithHost?:boolean
+    lastInstallInfo?:ToolsConfigInfoToolsLastInstallInfo upgradeRebootPredict?:boolean
+  `,
+  VirtualMachineFlagInfo: `
+    disableAcceleration?:boolean enableLogging?:boolean useToe?:boolean runWithDebugInfo?:boolean
+    monitorType?:string htSharing?:string snapshotDisabled?:boolean snapshotLocked?:boolean diskUuidEnabled?:boolean
+    virtualMmuUsage?:string virtualExecUsage?:string snapshotPowerOffBehavior?:string recordReplayEnabled?:boolean
+    faultToleranceType?:string cbrcCacheEnabled?:boolean vvtdEnabled?:boolean vbsEnabled?:boolean
+  `,
+  VirtualMachineDefaultPowerOpInfo: `
+    powerOffType?:string suspendType?:string resetType?:string defaultPowerOffType?:string
+    defaultSuspendType?:string defaultResetType?:string standbyAction?:string
+  `,
+  VirtualMachineBootOptions: `
+    bootDelay?:long enterBIOSSetup?:boolean efiSecureBootEnabled?:boolean bootRetryEnabled?:boolean
+    bootRetryDelay?:long bootOrder[]?:VirtualMachineBootOptionsBootableDevice networkBootProtocol?:string
+  `,
+  ManagedByInfo: "extensionKey:string type:string",
+  ResourceAllocationInfo: `
+    reservation?:long expandableReservation?:boolean limit?:long shares?:SharesInfo overheadLimit?:long
+  `,
+  SharesInfo: "shares:int level:SharesLevel",
+  VirtualMachineCapability: `
+    snapshotOperationsSupported:boolean multipleSnapshotsSupported:boolean snapshotConfigSupported:boolean
+    poweredOffSnapshotsSupported:boolean memorySnapshotsSupported:boolean revertToSnapshotSupported:boolean
+    quiescedSnapshotsSupported:boolean disableSnapshotsSupported:boolean lockSnapshotsSupported:boolean
+    consolePreferencesSupported:boolean cpuFeatureMaskSupported:boolean s1AcpiManagementSupported:boolean
+    settingScreenResolutionSupported:boolean toolsAutoUpdateSupported:boolean vmNpivWwnSupported:boolean
+    npivWwnOnNonRdmVmSupported:boolean vmNpivWwnDisableSupported:boolean vmNpivWwnUpdateSupported:boolean
+    swapPlacementSupported:boolean toolsSyncTimeSupported:boolean virtualMmuUsageSupported:boolean
+    diskSharesSupported:boolean bootOptionsSupported:boolean bootRetryOptionsSupported:boolean
+    settingVideoRamSizeSupported:boolean settingDisplayTopologySupported:boolean
+    settingDisplayTopologyModesSupported:boolean recordReplaySupported:boolean changeTrackingSupported:boolean
+    multipleCoresPerSocketSupported:boolean hostBasedReplicationSupported:boolean guestAutoLockSupported:boolean
+    memoryReservationLockSupported:boolean featureRequirementSupported:boolean
+    poweredOnMonitorTypeChangeSupported:boolean vmfsNativeSnapshotSupported:boolean seSparseDiskSupported:boolean
+    nestedHVSupported:boolean vPMCSupported:boolean toolsRebootPredictSupported?:boolean messageBusSupported:boolean
+    canConnectUSBDevices?:boolean secureBootSupported?:boolean perVmEvcSupported?:boolean
+    virtualMmuUsageIgnored?:boolean virtualExecUsageIgnored?:boolean diskOnlySnapshotOnSuspendedVMSupported?:boolean
+  `,
+  VirtualMachineRuntimeInfo: `
+    device[]?:VirtualMachineDeviceRuntimeInfo host?:ref connectionState:VirtualMachineConnectionState
+    powerState:VirtualMachinePowerState faultToleranceState:VirtualMachineFaultToleranceState
+    dasVmProtection?:VirtualMachineRuntimeInfoDasProtectionState toolsInstallerMounted:boolean suspendTime?:dateTime
+    bootTime?:dateTime suspendInterval?:long question?:VirtualMachineQuestionInfo memoryOverhead?:long
+    maxCpuUsage?:int maxMemoryUsage?:int numMksConnections:int recordReplayState:VirtualMachineRecordReplayState
+    cleanPowerOff?:boolean needSecondaryReason?:string onlineStandby:boolean minRequiredEVCModeKey?:string
+    consolidationNeeded:boolean offlineFeatureRequirement[]?:VirtualMachineFeatureRequirement
+    featureRequirement[]?:VirtualMachineFeatureRequirement featureMask[]?:HostFeatureMask
+    vFlashCacheAllocation?:long paused?:boolean snapshotInBackground?:boolean quiescedForkParent?:boolean
+    instantCloneFrozen?:boolean cryptoState?:string
+  `,
+  VirtualMachineQuestionInfo: `
+    id:string text:string choice:ChoiceOption message[]?:VirtualMachineMessage
+  `,
+  VirtualMachineSummary: `
+    vm?:ref runtime:VirtualMachineRuntimeInfo guest?:VirtualMachineGuestSummary config:VirtualMachineConfigSummary
+    storage?:VirtualMachineStorageSummary quickStats:VirtualMachineQuickStats overallStatus:ManagedEntityStatus
+    customValue[]?:CustomFieldValue
+  `,
+  VirtualMachineConfigSummary: `
+    name:string template:boolean vmPathName:string memorySizeMB?:int cpuReservation?:int memoryReservation?:int
+    numCpu?:int numEthernetCards?:int numVirtualDisks?:int uuid?:string instanceUuid?:string guestId?:string
+    guestFullName?:string annotation?:string product?:VAppProductInfo installBootRequired?:boolean
+    ftInfo?:FaultToleranceConfigInfo managedBy?:ManagedByInfo tpmPresent?:boolean numVmiopBackings?:int
+  `,
+  VirtualMachineStorageSummary: "committed:long uncommitted:long unshared:long timestamp:dateTime",
+  VirtualMachineQuickStats: `
+    overallCpuUsage?:int overallCpuDemand?:int guestMemoryUsage?:int hostMemoryUsage?:int
+    guestHeartbeatStatus:ManagedEntityStatus distributedCpuEntitlement?:int distributedMemoryEntitlement?:int
+    staticCpuEntitlement?:int staticMemoryEntitlement?:int privateMemory?:int sharedMemory?:int swappedMemory?:int
+    balloonedMemory?:int consumedOverheadMemory?:int ftLogBandwidth?:int ftSecondaryLatency?:int
+    ftLatencyStatus?:ManagedEntityStatus compressedMemory?:long uptimeSeconds?:int ssdSwappedMemory?:long
+  `,
+  VirtualMachineGuestSummary: `
+    guestId?:string guestFullName?:string toolsStatus?:VirtualMachineToolsStatus toolsVersionStatus?:string
+    toolsVersionStatus2?:string toolsRunningStatus?:string hostName?:string ipAddress?:string
+  `,
+  GuestInfo: `
+    toolsStatus?:VirtualMachineToolsStatus toolsVersionStatus?:string toolsVersionStatus2?:string
+    toolsRunningStatus?:string toolsVersion?:string toolsInstallType?:string
+    toolsUpdateStatus?:VirtualMachineToolsUpdateStatus guestId?:string guestFamily?:string guestFullName?:string
+    hostName?:string ipAddress?:string net[]?:GuestNicInfo ipStack[]?:GuestStackInfo disk[]?:GuestDiskInfo
+    screen?:GuestScreenInfo guestState:string powerPolicy?:VirtualMachinePowerPolicy appHeartbeatStatus?:string
+    guestKernelCrashed?:boolean appState?:string guestOperationsReady?:boolean
+    interactiveGuestOperationsReady?:boolean guestStateChangeSupported?:boolean
+    generationInfo[]?:GuestInfoNamespaceGenerationInfo
+  `,
+  GuestNicInfo: `
+    network?:string ipAddress[]?:string macAddress?:string connected:boolean deviceConfigId:int
+    dnsConfig?:NetDnsConfigInfo ipConfig?:NetIpConfigInfo netBIOSConfig?:NetBIOSConfigInfo
+  `,
+  GuestDiskInfo: "diskPath?:string capacity?:long freeSpace?:long",
+  GuestStackInfo: `
+    dnsConfig?:NetDnsConfigInfo ipRouteConfig?:NetIpRouteConfigInfo ipStackConfig[]?:KeyValue
+    dhcpConfig?:NetDhcpConfigInfo
+  `,
+  VirtualMachineFileLayout: `
+    configFile[]?:string logFile[]?:string disk[]?:VirtualMachineFileLayoutDiskLayout
+    snapshot[]?:VirtualMachineFileLayoutSnapshotLayout swapFile?:string
+  `,
+  VirtualMachineFileLayoutEx: `
+    file[]?:VirtualMachineFileLayoutExFileInfo disk[]?:VirtualMachineFileLayoutExDiskLayout
+    snapshot[]?:VirtualMachineFileLayoutExSnapshotLayout timestamp:dateTime
+  `,
+  VirtualMachineFileLayoutExFileInfo: `
+    key:int name:string type:string size:long uniqueSize?:long backingObjectId?:string accessible?:boolean
+  `,
+  VirtualMachineFileLayoutExDiskLayout: "key:int chain[]?:VirtualMachineFileLayoutExDiskUnit",
+  VirtualMachineFileLayoutExDiskUnit: "fileKey[]:int",
+  VirtualMachineFileLayoutExSnapshotLayout: `
+    key:ref dataKey:int memoryKey:int disk[]?:VirtualMachineFileLayoutExDiskLayout
+  `,
+  VirtualMachineSnapshotInfo: "currentSnapshot?:ref rootSnapshotList[]:VirtualMachineSnapshotTree",
+  VirtualMachineSnapshotTree: `
+    snapshot:ref vm:ref name:string description:string id:int createTime:dateTime state:VirtualMachinePowerState
+    quiesced:boolean backupManifest?:string childSnapshotList[]?:VirtualMachineSnapshotTree replaySupported?:boolean
+  `,
+  VirtualMachineStorageInfo: `
+    perDatastoreUsage[]?:VirtualMachineUsageOnDatastore timestamp:dateTime
+  `,
+  VirtualMachineUsageOnDatastore: "datastore:ref committed:long uncommitted:long unshared:long",
+  VirtualMachineConfigSpec: `
+    changeVersion?:string name?:string version?:string createDate?:dateTime uuid?:string instanceUuid?:string
+    npivNodeWorldWideName[]?:long npivPortWorldWideName[]?:long npivWorldWideNameType?:string
+    npivDesiredNodeWwns?:short npivDesiredPortWwns?:short npivTemporaryDisabled?:boolean npivOnNonRdmDisks?:boolean
+    npivWorldWideNameOp?:string locationId?:string guestId?:string alternateGuestName?:string annotation?:string
+    files?:VirtualMachineFileInfo tools?:ToolsConfigInfo flags?:VirtualMachineFlagInfo
+    consolePreferences?:VirtualMachineConsolePreferences powerOpInfo?:VirtualMachineDefaultPowerOpInfo numCPUs?:int
+    numCoresPerSocket?:int memoryMB?:long memoryHotAddEnabled?:boolean cpuHotAddEnabled?:boolean
+    cpuHotRemoveEnabled?:boolean virtualICH7MPresent?:boolean virtualSMCPresent?:boolean
+    deviceChange[]?:VirtualDeviceConfigSpec cpuAllocation?:ResourceAllocationInfo
+    memoryAllocation?:ResourceAllocationInfo latencySensitivity?:LatencySensitivity
+    cpuAffinity?:VirtualMachineAffinityInfo memoryAffinity?:VirtualMachineAffinityInfo
+    networkShaper?:VirtualMachineNetworkShaperInfo cpuFeatureMask[]?:VirtualMachineCpuIdInfoSpec
+    extraConfig[]?:OptionValue swapPlacement?:string bootOptions?:VirtualMachineBootOptions vAppConfig?:VmConfigSpec
+    ftInfo?:FaultToleranceConfigInfo repConfig?:ReplicationConfigSpec vAppConfigRemoved?:boolean
+    vAssertsEnabled?:boolean changeTrackingEnabled?:boolean firmware?:string maxMksConnections?:int
+    guestAutoLockEnabled?:boolean managedBy?:ManagedByInfo memoryReservationLockedToMax?:boolean
+    nestedHVEnabled?:boolean vPMCEnabled?:boolean scheduledHardwareUpgradeInfo?:ScheduledHardwareUpgradeInfo
+    vmProfile[]?:VirtualMachineProfileSpec messageBusTunnelEnabled?:boolean crypto?:CryptoSpec
+    migrateEncryption?:string
+  `,
+  VirtualDeviceConfigSpec: `
+    operation?:VirtualDeviceConfigSpecOperation fileOperation?:VirtualDeviceConfigSpecFileOperation
+    device:VirtualDevice profile[]?:VirtualMachineProfileSpec backing?:VirtualDeviceConfigSpecBackingSpec
+  `,
+  VirtualMachineGuestQuiesceSpec: "timeout?:int",
+  VirtualMachineWindowsQuiesceSpec: `
+    VirtualMachineGuestQuiesceSpec | vssBackupType?:int vssBootableSystemState?:boolean
+    vssPartialFileSupport?:boolean vssBackupContext?:string
+  `,
+  DiskChangeInfo: "startOffset:long length:long changedArea[]?:DiskChangeExtent",
+  DiskChangeExtent: "start:long length:long",
+  FaultToleranceConfigInfo: "role:int instanceUuids[]:string configPaths[]:string orphaned?:boolean",
+};
