@@ -3,7 +3,7 @@ import { DiskIoError } from "../../errors.js";
 import { bytes, type Bytes, MIB } from "../../units.js";
 
 /** The largest FUSE read of Linux, and half a block of VHD: one reader's request is one block. */
-export const BLOCK_BYTES_DEFAULT = MIB;
+const BLOCK_BYTES_DEFAULT = MIB;
 
 /** Room for 2^21 sources of 2^32 blocks in a safe integer. */
 const BLOCKS_PER_SOURCE_MAX = 2 ** 32;

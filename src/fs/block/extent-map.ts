@@ -6,7 +6,7 @@ import { bytes, type Bytes } from "../../units.js";
  * Data ranges kept per disk: 16 bytes each, so 4 MiB of memory. At 64 KiB a range that describes the most fragmented
  * 32 GiB exactly; beyond, small holes are read instead of skipped.
  */
-export const DATA_RANGES_MAX = 262_144;
+const DATA_RANGES_MAX = 262_144;
 
 /**
  * Which ranges of a disk hold data; everything else is a hole and reads as zeros. Immutable.

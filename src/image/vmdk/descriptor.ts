@@ -33,9 +33,9 @@ export interface VmdkDescriptor {
 export const NO_PARENT_CID = 0xffffffff;
 
 /** 4096 extents of 2 GiB make 8 TiB; split disks stop well below. */
-export const DESCRIPTOR_EXTENTS_MAX = 4096;
+const DESCRIPTOR_EXTENTS_MAX = 4096;
 /** The largest virtual disk of vSphere is 62 TiB. */
-export const DISK_SECTORS_MAX = (64 * 1024 ** 4) / SECTOR_BYTES;
+const DISK_SECTORS_MAX = (64 * 1024 ** 4) / SECTOR_BYTES;
 /** A path component of every Linux file system. */
 const NAME_BYTES_MAX = 255;
 
@@ -123,7 +123,7 @@ function parseExtent(text: string, refuse: (reason: string) => IntegrityError): 
 }
 
 /** Why `name` is not a bare file name: anything that could lead out of the descriptor's folder is refused. */
-export function unsafeExtentName(name: string): string | undefined {
+function unsafeExtentName(name: string): string | undefined {
   if (name === "" || name === "." || name === "..") return "the extent's file name is empty or a folder";
   if (/[/\\]/.test(name)) return "an extent must be a bare file name beside the descriptor, without / or \\";
   if (/^[a-z][\w+.-]*:/i.test(name)) return "an extent must be a file name, not a drive, URL or device";
