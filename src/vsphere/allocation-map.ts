@@ -27,13 +27,14 @@ export class AllocationMap {
     if (length <= 0 || start < page.from || end > page.to || start < last) {
       throw new IntegrityError(`the area ${start} + ${length} is empty, out of order or outside the disk`);
     }
+    const isNeighbour = start === last && this.#ends.length > 0;
+    if (!isNeighbour && this.#starts.length >= this.#areasMax) {
+      throw new IntegrityError(`the disk has more than ${this.#areasMax} separate areas`);
+    }
     this.#allocated += length;
-    if (start === last && this.#ends.length > 0) {
+    if (isNeighbour) {
       this.#ends[this.#ends.length - 1] = end;
       return;
-    }
-    if (this.#starts.length >= this.#areasMax) {
-      throw new IntegrityError(`the disk has more than ${this.#areasMax} separate areas`);
     }
     this.#starts.push(start);
     this.#ends.push(end);
