@@ -20,13 +20,8 @@ ${Object.entries(EXIT_CODES)
 
 Try it without a vCenter: vmmount demo`;
 
-/**
- * Parses the command line and runs one command.
- * @returns the exit code
- * @throws VmmountError for everything that goes wrong
- */
-export async function runCommandLine(argv: readonly string[], edge: ProcessEdge): Promise<number> {
-  let exitCode: number = EXIT_CODES.ok.code;
+/** The whole command tree; `onDaemon` hears the exit code of the hidden daemon command. */
+export function createProgram(edge: ProcessEdge, onDaemon: (exitCode: number) => void): Command {
   const program = new Command("vmmount")
     .description("Shows the disks of a virtual machine as read-only files, so that any backup agent can copy them.")
     .version(VERSION)
@@ -46,8 +41,21 @@ export async function runCommandLine(argv: readonly string[], edge: ProcessEdge)
     .argument("[session]")
     .argument("[mount-point]")
     .action(async () => {
-      exitCode = await runDaemon();
+      onDaemon(await runDaemon());
     });
+  return program;
+}
+
+/**
+ * Parses the command line and runs one command.
+ * @returns the exit code
+ * @throws VmmountError for everything that goes wrong
+ */
+export async function runCommandLine(argv: readonly string[], edge: ProcessEdge): Promise<number> {
+  let exitCode: number = EXIT_CODES.ok.code;
+  const program = createProgram(edge, (code) => {
+    exitCode = code;
+  });
   for (const command of everyCommand(program)) {
     command.exitOverride().configureOutput({
       writeOut: edge.out,

@@ -1,0 +1,99 @@
+import { readFile } from "node:fs/promises";
+import { once } from "node:events";
+import { isIP } from "node:net";
+import type { Command } from "commander";
+import { CancelledError, UsageError } from "../errors.js";
+import { initLab } from "../lab/init.js";
+import { type Lab, startLab } from "../lab/lab.js";
+import { type CommonOptions, createContext, type ProcessEdge, withCommonOptions } from "./context.js";
+import { answer } from "./output.js";
+
+interface LabFlags extends CommonOptions {
+  readonly dir?: string;
+  readonly listen: string;
+  readonly rules?: string;
+}
+
+const EXAMPLES = `
+Examples:
+  vmmount lab init /srv/lab                 make two VMs with real ext4 file systems
+  vmmount lab --dir /srv/lab                serve them as a vCenter; Ctrl-C ends it
+  vmmount lab --dir /srv/lab --listen 127.0.0.1:8443 --rules faults.json
+
+The lab is a stand-in for trying and testing: never show it to a network that you do not trust.`;
+
+export function addLab(program: Command, edge: ProcessEdge): void {
+  const command = program
+    .command("lab")
+    .summary("serve a stand-in vCenter with real disk images")
+    .description("Serves a stand-in vCenter: real protocols and real disk images from a folder, no hypervisor.")
+    .option("--dir <directory>", "folder of the lab, as made by lab init")
+    .option("--listen <host:port>", "address to listen on; port 0 takes a free one", "127.0.0.1:0")
+    .option("--rules <file>", "JSON file with faults, delays and limits to act out")
+    .addHelpText("after", EXAMPLES);
+  withCommonOptions(command, "this host only").action(async (flags: LabFlags) => {
+    if (flags.dir === undefined)
+      throw new UsageError("Cannot serve a lab: --dir is missing", { hint: "See vmmount lab --help" });
+    const context = createContext(edge, flags);
+    await using lab = await startLab({ directory: flags.dir, listen: address(flags.listen), logger: context.logger });
+    if (flags.rules !== undefined) lab.rules.load(await readRules(flags.rules));
+    answer(context.terminal, labFacts(lab), () => describeLab(lab));
+    if (!context.signal.aborted) await once(context.signal, "abort");
+    const reason: unknown = context.signal.reason;
+    // Ending it is what a lab is told to do: success.
+    if (!(reason instanceof CancelledError)) throw reason;
+  });
+  addInit(command, edge);
+}
+
+function addInit(lab: Command, edge: ProcessEdge): void {
+  const init = lab
+    .command("init")
+    .summary("make a lab folder with two VMs")
+    .description("Makes a lab folder with two VMs that have GPT partition tables and real ext4 file systems.")
+    .argument("<directory>", "a new or empty folder; about 300 MB are written")
+    .addHelpText("after", "\nExample:\n  vmmount lab init /srv/lab && vmmount lab --dir /srv/lab");
+  withCommonOptions(init, "this host only").action(async (directory: string, flags: CommonOptions) => {
+    const context = createContext(edge, flags);
+    await initLab(directory);
+    answer(
+      context.terminal,
+      { directory },
+      () => `Made a lab in ${directory}. Serve it: vmmount lab --dir ${directory}`,
+    );
+  });
+}
+
+function address(text: string): { host: string; port: number } {
+  const match = /^(?:\[([^\]]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(text);
+  const host = match?.[1] ?? match?.[2];
+  const port = Number(match?.[3]);
+  if (host === undefined || port > 65535 || (match?.[1] !== undefined && isIP(host) !== 6)) {
+    throw new UsageError(`Cannot listen on "${text}": write host:port, such as 127.0.0.1:0`);
+  }
+  return { host, port };
+}
+
+async function readRules(path: string): Promise<Parameters<Lab["rules"]["load"]>[0]> {
+  try {
+    // The lab validates it.
+    return JSON.parse(await readFile(path, "utf8")) as Parameters<Lab["rules"]["load"]>[0];
+  } catch (error) {
+    throw new UsageError(`Cannot read rules file "${path}": ${(error as Error).message}`, { cause: error });
+  }
+}
+
+function labFacts(lab: Lab): object {
+  const { url, user, passwordPath, fingerprint, certificatePath } = lab;
+  return { url, user, passwordFile: passwordPath, fingerprint, caFile: certificatePath };
+}
+
+function describeLab(lab: Lab): string {
+  return `Serving a stand-in vCenter with ${lab.vms.length} VMs. Reach it with this configuration file:
+
+[server.lab]
+url = "${lab.url}"
+user = "${lab.user}"
+password_file = "${lab.passwordPath}"
+ca_file = "${lab.certificatePath}"      # or: fingerprint = "${lab.fingerprint}"`;
+}
