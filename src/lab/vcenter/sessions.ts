@@ -60,7 +60,9 @@ export class Sessions {
   find(cookieHeader: string | undefined): Session | undefined {
     this.#sweep();
     const cookie = /(?:^|;\s*)vmware_soap_session=([^;]*)/.exec(cookieHeader ?? "")?.[1]?.trim();
-    const session = [...this.#sessions.values()].find((candidate) => candidate.cookie === cookie);
+    // Go's cookie jar strips the quotes and its clients work with real servers, so those cannot insist on them.
+    const quoted = cookie === undefined || cookie.startsWith('"') ? cookie : `"${cookie}"`;
+    const session = [...this.#sessions.values()].find((candidate) => candidate.cookie === quoted);
     if (session === undefined) return undefined;
     session.lastActive = new Date();
     session.calls++;
