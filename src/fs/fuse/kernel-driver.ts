@@ -19,7 +19,7 @@ const openDescriptor = promisify(open);
 const closeDescriptor = promisify(close);
 
 /** Shown by mount(8) and df(1); what updatedb's PRUNEFS has to name. */
-export const FILESYSTEM_TYPE = "fuse.vmmount";
+const FILESYSTEM_TYPE = "fuse.vmmount";
 
 /** The kernel sends INIT during mount(2): without it by now, nothing works. */
 const INIT_MS = 10_000;
