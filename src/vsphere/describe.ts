@@ -82,7 +82,7 @@ function toDescription(now: ObjectProperties, frozen: ObjectProperties, lineage:
 }
 
 /** The configuration file; a VM without a readable configuration still says it in its summary. */
-export function configPath({ values }: ObjectProperties): string | undefined {
+function configPath({ values }: ObjectProperties): string | undefined {
   return (values.get("config.files.vmPathName") ?? values.get("summary.config.vmPathName"))?.text;
 }
 

@@ -70,7 +70,7 @@ export async function translating<T>(action: string, operation: () => Promise<T>
 }
 
 /** The server's words for a fault, without control characters. */
-export function faultReason(fault: SoapFault): string {
+function faultReason(fault: SoapFault): string {
   const parts = [fault.message, ...fault.reasons.map((reason) => reason.message)].map((part) =>
     part
       .replace(/[\s\u0000-\u001f\u007f]+/g, " ")

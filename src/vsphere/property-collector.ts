@@ -95,7 +95,7 @@ export class PropertyCollector {
 }
 
 /** @throws SessionExpired when the properties are hidden because the session ended */
-export function toObjectProperties(content: XmlElement): ObjectProperties {
+function toObjectProperties(content: XmlElement): ObjectProperties {
   const values = new Map<string, XmlElement>();
   for (const property of childrenNamed(content, "propSet")) {
     const value = child(property, "val");

@@ -12,7 +12,7 @@ export interface WireStruct {
   readonly fields: readonly WireField[];
 }
 
-export type WireValue = string | number | boolean | MoRef | WireStruct;
+type WireValue = string | number | boolean | MoRef | WireStruct;
 
 /** Name and value; undefined is left out, an array repeats the element. */
 export type WireField = readonly [name: string, value: WireValue | readonly WireValue[] | undefined];
