@@ -29,7 +29,8 @@ export type SessionFacts = z.infer<typeof sessionFactsSchema>;
 
 /**
  * Intent before, outcome after, for every step that changes the world. `creating` and `removing` are intents: what
- * they announce may or may not have happened. Later versions may add events; a reader keeps what it does not know.
+ * they announce may or may not have happened. A reader that meets an unknown event gives up rather than guess whether
+ * a snapshot exists; a new event therefore needs a new version.
  */
 const eventSchema = z.discriminatedUnion("event", [
   z.object({ event: z.literal("planned"), facts: sessionFactsSchema }),
@@ -69,13 +70,23 @@ export function decodeRecord(line: string): JournalRecord | undefined {
   const tab = line.lastIndexOf("\t");
   const json = line.slice(0, tab);
   if (tab < 0 || line.slice(tab + 1) !== checksum(json)) return undefined;
-  const parsed = z.intersection(envelopeSchema, eventSchema).safeParse(JSON.parse(json));
+  const parsed = z.intersection(envelopeSchema, eventSchema).safeParse(parseJson(json));
   if (!parsed.success) {
     throw new IntegrityError("Cannot read a journal record: this version of vmmount does not know its form", {
       cause: parsed.error,
     });
   }
   return parsed.data;
+}
+
+/** Undefined, which no schema takes, for text that is not JSON. */
+function parseJson(json: string): unknown {
+  try {
+    return JSON.parse(json) as unknown;
+  } catch {
+    // Whole by its checksum and still not JSON: the schema refuses it.
+    return undefined;
+  }
 }
 
 function checksum(json: string): string {

@@ -1,6 +1,7 @@
+import { constants } from "node:fs";
 import { type FileHandle, mkdir, open, readFile, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
-import { IntegrityError } from "../errors.js";
+import { IntegrityError, NotFoundError } from "../errors.js";
 import { holdJournal } from "./lock.js";
 import {
   decodeRecord,
@@ -29,13 +30,17 @@ export class FileJournal implements Journal {
   readonly #session: string;
   readonly #file: FileHandle;
   #next: number;
+  /** Bytes of whole records: what a failed write left behind them is cut off before the next one. */
+  #length: number;
+  #isTorn = false;
   #tail: Promise<void> = Promise.resolve();
 
-  private constructor(path: string, session: string, file: FileHandle, next: number) {
+  private constructor(path: string, session: string, file: FileHandle, has: { records: number; bytes: number }) {
     this.#path = path;
     this.#session = session;
     this.#file = file;
-    this.#next = next;
+    this.#next = has.records;
+    this.#length = has.bytes;
   }
 
   /**
@@ -48,7 +53,7 @@ export class FileJournal implements Journal {
     try {
       await holdJournal(file.fd);
       await syncDirectory(dirname(path));
-      return new FileJournal(path, session, file, 0);
+      return new FileJournal(path, session, file, { records: 0, bytes: 0 });
     } catch (error) {
       await file.close();
       throw error;
@@ -57,16 +62,17 @@ export class FileJournal implements Journal {
 
   /**
    * Opens the journal of a session whose process is gone, to go on with it.
-   * @throws BusyError when its process lives after all, IntegrityError when it is damaged
+   * @throws BusyError when its process lives after all, IntegrityError when it is damaged, NotFoundError when the
+   * session has ended meanwhile
    */
   static async open(path: string, session: string): Promise<FileJournal> {
-    const file = await open(path, "a+");
+    const file = await openExisting(path, session);
     try {
       await holdJournal(file.fd);
-      const records = await readJournal(path);
+      const { records, bytes } = await readWhole(path);
       // A torn last record would swallow the next one: cut it off.
-      await file.truncate(records.reduce((sum, record) => sum + Buffer.byteLength(encodeRecord(record)), 0));
-      return new FileJournal(path, session, file, (records.at(-1)?.seq ?? -1) + 1);
+      await file.truncate(bytes);
+      return new FileJournal(path, session, file, { records: records.length, bytes });
     } catch (error) {
       await file.close();
       throw error;
@@ -75,6 +81,7 @@ export class FileJournal implements Journal {
 
   append(event: JournalEvent): Promise<void> {
     const written = this.#tail.then(async () => {
+      if (this.#isTorn) await this.#file.truncate(this.#length);
       const line = encodeRecord({
         v: JOURNAL_VERSION,
         seq: this.#next,
@@ -82,8 +89,11 @@ export class FileJournal implements Journal {
         time: new Date().toISOString(),
         ...event,
       });
+      this.#isTorn = true;
       await this.#file.appendFile(line);
       await this.#file.datasync();
+      this.#isTorn = false;
+      this.#length += Buffer.byteLength(line);
       this.#next++;
     });
     // The caller gets the failure; the next append must not fail because of it.
@@ -113,19 +123,36 @@ export class FileJournal implements Journal {
  * @throws IntegrityError when a record other than the last is damaged or out of sequence
  */
 export async function readJournal(path: string): Promise<JournalRecord[]> {
-  const text = await readFile(path, "utf8");
-  if (text.length > JOURNAL_BYTES_MAX) throw new IntegrityError(`Cannot read journal "${path}": it is too large`);
-  const lines = text.split("\n");
-  const torn = lines.pop() ?? "";
+  return (await readWhole(path)).records;
+}
+
+/** The records, and how many bytes of the file they are. */
+async function readWhole(path: string): Promise<{ records: JournalRecord[]; bytes: number }> {
+  const content = await readFile(path);
+  if (content.length > JOURNAL_BYTES_MAX) throw new IntegrityError(`Cannot read journal "${path}": it is too large`);
   const records: JournalRecord[] = [];
-  for (const [index, line] of lines.entries()) {
-    const record = decodeRecord(line);
+  let start = 0;
+  for (let end = content.indexOf("\n"); end >= 0; end = content.indexOf("\n", start)) {
+    const record = decodeRecord(content.toString("utf8", start, end));
     // Blocks of a torn write may reach the disk out of order: the newline without the bytes before it.
-    if (record === undefined && index === lines.length - 1 && torn === "") break;
-    if (record?.seq !== index) throw new IntegrityError(`Cannot read journal "${path}": record ${index} is damaged`);
+    if (record === undefined && end === content.length - 1) break;
+    if (record?.seq !== records.length) {
+      throw new IntegrityError(`Cannot read journal "${path}": record ${records.length} is damaged`);
+    }
     records.push(record);
+    start = end + 1;
   }
-  return records;
+  return { records, bytes: start };
+}
+
+/** Never makes one: a session that has ended must not come back as an empty journal. */
+async function openExisting(path: string, session: string): Promise<FileHandle> {
+  try {
+    return await open(path, constants.O_RDWR | constants.O_APPEND);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+    throw new NotFoundError(`Cannot open the journal of session ${session}: the session has ended`, { cause: error });
+  }
 }
 
 async function syncDirectory(path: string): Promise<void> {

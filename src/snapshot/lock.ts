@@ -4,7 +4,7 @@ import { type FileHandle, open, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { z } from "zod";
-import { BusyError } from "../errors.js";
+import { BusyError, NotFoundError } from "../errors.js";
 import { tryLock } from "../libc.js";
 
 const holderSchema = z.object({
@@ -49,7 +49,12 @@ export class VmLock implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#file.close();
+    try {
+      // Whoever finds the lock taken before its next holder has written must not be told our name.
+      await this.#file.truncate(0);
+    } finally {
+      await this.#file.close();
+    }
   }
 }
 
@@ -77,7 +82,7 @@ const PROBE_WAITS_MAX = 100;
 
 /**
  * Takes the lock of a journal file for as long as its descriptor is open: the sign that the session has a process.
- * @throws BusyError when another process has it
+ * @throws BusyError when another process has it, NotFoundError when the session ended meanwhile
  */
 export async function holdJournal(fd: number): Promise<void> {
   for (let waits = 0; !tryLock(fd); waits++) {
@@ -85,5 +90,5 @@ export async function holdJournal(fd: number): Promise<void> {
     await delay(PROBE_WAIT_MS);
   }
   // Whoever had it may have ended the session and erased its journal: the descriptor leads nowhere.
-  if (fstatSync(fd).nlink === 0) throw new BusyError("Cannot take over the session: it has just ended");
+  if (fstatSync(fd).nlink === 0) throw new NotFoundError("Cannot take over the session: it has just ended");
 }
