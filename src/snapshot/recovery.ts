@@ -1,5 +1,6 @@
 import { NotFoundError } from "../errors.js";
-import type { Hypervisor, TaskOptions } from "../hypervisor.js";
+import type { Hypervisor, Snapshot, TaskOptions } from "../hypervisor.js";
+import type { LocatorForm } from "../locator.js";
 import type { Logger } from "../log.js";
 import type { JournalRecord, SessionFacts } from "./journal-record.js";
 import { isOfSession } from "./ownership.js";
@@ -47,31 +48,44 @@ export async function removeSessionSnapshots(
   hypervisor: Hypervisor,
   options: TaskOptions & { readonly logger: Logger },
 ): Promise<number> {
-  const vm = await findVm(facts, hypervisor, options.signal);
-  if (vm === undefined) {
+  const vms = await findVms(facts, hypervisor, options.signal);
+  if (vms.size === 0) {
     options.logger.warn(`The VM "${facts.vm.name}" is gone from ${facts.server.url}, and its snapshot with it`);
-    return 0;
   }
-  const snapshots = await hypervisor.listSnapshots(vm, options);
-  const ours = snapshots.filter((snapshot) => isOfSession(snapshot, session));
-  for (const snapshot of ours) {
-    await hypervisor.removeSnapshot(snapshot.ref, options);
-    options.logger.info(`Removed snapshot "${snapshot.name}" of "${facts.vm.name}"`);
+  let removed = 0;
+  for (const vm of vms) {
+    for (const snapshot of await snapshotsOf(vm, hypervisor, options.signal)) {
+      if (!isOfSession(snapshot, session)) continue;
+      await hypervisor.removeSnapshot(snapshot.ref, options);
+      options.logger.info(`Removed snapshot "${snapshot.name}" of "${facts.vm.name}"`);
+      removed++;
+    }
   }
-  return ours.length;
+  return removed;
 }
 
-/** By instance UUID: a moref changes when a VM is registered again, and a name belongs to its users. */
-async function findVm(facts: SessionFacts, hypervisor: Hypervisor, signal: AbortSignal): Promise<string | undefined> {
+/**
+ * Every VM that may be the one: a moref changes when a VM is registered again, an instance UUID when it is copied, and
+ * on a host without vCenter copies may share one. Looking at too many is harmless, since a snapshot must carry the
+ * session's mark to be removed; a name belongs to the VM's users and proves nothing.
+ */
+async function findVms(facts: SessionFacts, hypervisor: Hypervisor, signal: AbortSignal): Promise<Set<string>> {
   const { instanceUuid, ref } = facts.vm;
-  const form =
-    instanceUuid === undefined
-      ? ({ kind: "moref", id: ref } as const)
-      : ({ kind: "instanceuuid", uuid: instanceUuid } as const);
+  const forms: LocatorForm[] = [{ kind: "moref", id: ref }];
+  if (instanceUuid !== undefined) forms.push({ kind: "instanceuuid", uuid: instanceUuid });
+  const refs = new Set<string>();
+  for (const form of forms) {
+    for (const vm of await hypervisor.findVms(form, { signal })) refs.add(vm.ref);
+  }
+  return refs;
+}
+
+async function snapshotsOf(vm: string, hypervisor: Hypervisor, signal: AbortSignal): Promise<Snapshot[]> {
   try {
-    return (await hypervisor.findVms(form, { signal }))[0]?.ref;
+    return await hypervisor.listSnapshots(vm, { signal });
   } catch (error) {
-    if (error instanceof NotFoundError) return undefined;
+    // Deleted since it was found.
+    if (error instanceof NotFoundError) return [];
     throw error;
   }
 }

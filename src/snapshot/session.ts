@@ -4,6 +4,7 @@ import type { Hypervisor, Progress, Snapshot, VmDescription } from "../hyperviso
 import type { Logger } from "../log.js";
 import { retry, type RetryPolicy } from "../retry.js";
 import type { Journal } from "./journal.js";
+import type { JournalEvent } from "./journal-record.js";
 import { describeOwnership, isOfSession, type Ownership, snapshotName } from "./ownership.js";
 import { type Consistency, planQuiesce, type QuiescePolicy } from "./quiesce.js";
 
@@ -73,8 +74,10 @@ export class SnapshotSession {
           ),
       ),
     ]);
-    this.#state = { name: "creating" };
+    bounded.throwIfAborted();
+    // Without the intent on disk nothing is created: a crash would leave a snapshot that nobody looks for.
     await journal.append({ event: "creating", quiesce: plan.ask === "quiesced" });
+    this.#state = { name: "creating" };
     try {
       const created =
         plan.ask === "quiesced"
@@ -122,7 +125,7 @@ export class SnapshotSession {
     return retry(
       async (attempt) => {
         // The answer to an earlier attempt may have been lost after the server acted.
-        const existing = attempt === 0 ? undefined : await this.#find(signal);
+        const [existing] = attempt === 0 ? [] : await this.#find(signal);
         return existing ?? hypervisor.createSnapshot(vm.identity.ref, spec, { signal, onProgress });
       },
       // A quiesce failure has its own rule above.
@@ -136,16 +139,16 @@ export class SnapshotSession {
   /** A failed create may still have left a snapshot: look, remove it, and only then call the session clean. */
   async #afterFailedCreate(error: unknown): Promise<void> {
     const reason = errorChain(error);
+    const known = this.#state.name === "created" ? [this.#state.snapshot] : [];
     try {
       // Its own deadline: the caller's signal may be what ended the create.
-      const signal = this.#removeDeadline();
-      const found = this.#state.name === "created" ? this.#state.snapshot : await this.#find(signal);
-      if (found !== undefined) await this.#removeFound(found, signal);
-      this.#state = { name: "removed" };
-      await this.#options.journal.append({ event: "create-failed", reason });
+      await this.#removeAll(known, this.#removeDeadline());
     } catch (failure) {
-      await this.#leaveOver(`It is not known whether the snapshot was created (${reason})`, failure);
+      const what = known.length > 0 ? "it could not be removed" : "it is not known whether the snapshot was created";
+      await this.#leaveOver(`After a failed create (${reason}) ${what}`, failure);
     }
+    this.#state = { name: "removed" };
+    await this.#note({ event: "create-failed", reason });
   }
 
   /**
@@ -155,50 +158,58 @@ export class SnapshotSession {
   async remove(): Promise<void> {
     if (this.#state.name !== "created") return;
     const { snapshot } = this.#state;
-    const signal = this.#removeDeadline();
     try {
-      await this.#removeFound(snapshot, signal);
-      this.#state = { name: "removed" };
+      await this.#removeAll([snapshot], this.#removeDeadline());
     } catch (error) {
       await this.#leaveOver(`Snapshot "${snapshot.name}" (${snapshot.ref}) could not be removed`, error);
     }
+    this.#state = { name: "removed" };
+    await this.#note({ event: "removed" });
   }
 
-  async #removeFound(snapshot: Snapshot, signal: AbortSignal): Promise<void> {
-    const { hypervisor, journal, onProgress } = this.#options;
-    await journal.append({ event: "removing", snapshot: snapshot.ref }).catch((error: unknown) => {
-      // A full journal disk must not keep the snapshot alive: the "created" record is there already.
-      this.#options.logger.warn(`Cannot write the journal: ${errorChain(error)}`);
-    });
+  /** Removes what is known, then what else carries the session's mark: a create whose answer was lost may end late. */
+  async #removeAll(known: readonly Snapshot[], signal: AbortSignal): Promise<void> {
+    for (const snapshot of known) await this.#removeOne(snapshot, signal);
+    const others = await retry(() => this.#find(signal), this.#retrying("Listing the snapshots", signal));
+    for (const snapshot of others) await this.#removeOne(snapshot, signal);
+  }
+
+  async #removeOne(snapshot: Snapshot, signal: AbortSignal): Promise<void> {
+    const { hypervisor, onProgress } = this.#options;
+    await this.#note({ event: "removing", snapshot: snapshot.ref });
     await retry(
       () => hypervisor.removeSnapshot(snapshot.ref, { signal, onProgress }),
       this.#retrying("Removing the snapshot", signal),
     );
-    await journal.append({ event: "removed" }).catch((error: unknown) => {
-      // Harmless: removing again finds nothing and succeeds.
+  }
+
+  /**
+   * Journals a step on the way down. A full journal disk must not keep the snapshot alive: what is on disk already
+   * makes a later run look for it, and removing what is gone is harmless.
+   */
+  async #note(event: JournalEvent): Promise<void> {
+    await this.#options.journal.append(event).catch((error: unknown) => {
       this.#options.logger.warn(`Cannot write the journal: ${errorChain(error)}`);
     });
   }
 
-  /** The session's snapshot as the server shows it; undefined when the server or the VM has none. */
-  async #find(signal: AbortSignal): Promise<Snapshot | undefined> {
+  /** The session's snapshots as the server shows them; none when the VM is gone. */
+  async #find(signal: AbortSignal): Promise<Snapshot[]> {
     const { hypervisor, vm, id } = this.#options;
     try {
       const all = await hypervisor.listSnapshots(vm.identity.ref, { signal });
-      return all.find((snapshot) => isOfSession(snapshot, id));
+      return all.filter((snapshot) => isOfSession(snapshot, id));
     } catch (error) {
-      if (error instanceof NotFoundError) return undefined;
+      if (error instanceof NotFoundError) return [];
       throw error;
     }
   }
 
   async #leaveOver(what: string, cause: unknown): Promise<never> {
-    const { vm, journal, id } = this.#options;
+    const { vm, id } = this.#options;
     const reason = errorChain(cause);
     this.#state = { name: "leftover", reason };
-    await journal.append({ event: "leftover", reason }).catch((error: unknown) => {
-      this.#options.logger.error(`Cannot write the journal: ${errorChain(error)}`);
-    });
+    await this.#note({ event: "leftover", reason });
     throw new LeftoverError(`Cannot clean up after the mount of "${vm.identity.name}": ${what}: ${reason}`, {
       cause,
       hint: `When the server answers again, run "vmmount umount ${id}"; the session stays in the journal until then`,

@@ -1,0 +1,158 @@
+import t from "tap";
+import { UnreachableError } from "../../../src/errors.js";
+import type { Hypervisor } from "../../../src/hypervisor.js";
+import type { JournalEvent, JournalRecord } from "../../../src/snapshot/journal-record.js";
+import { describeOwnership, snapshotName } from "../../../src/snapshot/ownership.js";
+import { planRecovery, removeSessionSnapshots } from "../../../src/snapshot/recovery.js";
+import { MemoryServer, memoryVm } from "../../fixtures/memory-hypervisor.js";
+import { recordingLogger } from "../../fixtures/recording-logger.js";
+import { sessionFacts } from "../../fixtures/snapshot-facts.js";
+import { failureOf, SESSION } from "../../fixtures/snapshot-session.js";
+
+const { signal } = new AbortController();
+const FACTS = sessionFacts();
+const PLANNED: JournalEvent = { event: "planned", facts: FACTS };
+const CREATING: JournalEvent = { event: "creating", quiesce: true };
+const CREATED: JournalEvent = { event: "created", snapshot: "snapshot-1", consistency: "crash" };
+const SERVING: JournalEvent = { event: "serving", disks: 1 };
+const UNMOUNTING: JournalEvent = { event: "unmounting", reason: "asked" };
+const REMOVING: JournalEvent = { event: "removing", snapshot: "snapshot-1" };
+const REMOVED: JournalEvent = { event: "removed" };
+const FAILED: JournalEvent = { event: "create-failed", reason: "no room" };
+const LEFTOVER: JournalEvent = { event: "leftover", reason: "server gone" };
+
+function records(events: readonly JournalEvent[]): JournalRecord[] {
+  return events.map((event, seq) => ({ v: 1, seq, session: SESSION, time: "2026-03-04T05:06:07.890Z", ...event }));
+}
+
+void t.test("planRecovery() looks for a snapshot exactly when one may exist, after a crash at every step", (t) => {
+  const cases: [life: JournalEvent[], mayExist: boolean[]][] = [
+    [
+      [PLANNED, CREATING, CREATED, SERVING, UNMOUNTING, REMOVING, REMOVED],
+      [false, true, true, true, true, true, false],
+    ],
+    [
+      [PLANNED, CREATING, FAILED],
+      [false, true, false],
+    ],
+    [
+      [PLANNED, CREATING, REMOVING, FAILED],
+      [false, true, true, false],
+    ],
+    [
+      [PLANNED, CREATING, LEFTOVER, REMOVING, REMOVED],
+      [false, true, true, true, false],
+    ],
+    [
+      [PLANNED, CREATING, CREATED, SERVING, UNMOUNTING, REMOVING, LEFTOVER, REMOVING, LEFTOVER, REMOVING],
+      [false, true, true, true, true, true, true, true, true, true],
+    ],
+  ];
+  t.strictSame(planRecovery([]), { action: "nothing", facts: undefined });
+  for (const [life, mayExist] of cases) {
+    for (const [index, expected] of mayExist.entries()) {
+      const plan = planRecovery(records(life.slice(0, index + 1)));
+      const action = expected ? "remove-snapshot" : "nothing";
+      t.strictSame(
+        plan,
+        { action, facts: FACTS },
+        life
+          .slice(0, index + 1)
+          .map(({ event }) => event)
+          .join(" "),
+      );
+    }
+  }
+  t.strictSame(planRecovery(records([CREATING])), { action: "nothing", facts: undefined }, "nobody knows where");
+  t.end();
+});
+
+function spec(session: string, own: { name?: string; description?: string } = {}) {
+  const mark = { session, version: "1", host: "backup1", mountPoint: "/mnt/backup", created: "now" };
+  return { name: snapshotName(session), description: describeOwnership(mark), quiesce: false, ...own };
+}
+
+async function recover(server: MemoryServer, hypervisor: Hypervisor, facts = FACTS) {
+  const { logger, lines } = recordingLogger();
+  const removed = await removeSessionSnapshots(SESSION, facts, hypervisor, { signal, logger });
+  return { removed, lines, left: server.vms.flatMap((vm) => [...vm.snapshots.keys()]) };
+}
+
+void t.test("removeSessionSnapshots() removes what carries the session's mark, and nothing else", async (t) => {
+  const server = new MemoryServer();
+  const vm = server.vms[0]!;
+  for (const one of [
+    spec("other00000"),
+    spec(SESSION),
+    spec(SESSION, { name: "renamed" }),
+    spec(SESSION, { description: "edited" }),
+    spec(SESSION),
+  ]) {
+    server.takeSnapshot(vm, one);
+  }
+  const hypervisor = await server.connect();
+  const first = await recover(server, hypervisor);
+  t.equal(first.removed, 2, "a lost create may have made a second one");
+  t.strictSame(first.left, ["snapshot-1", "snapshot-3", "snapshot-4"]);
+  t.match(first.lines, [{ level: "info", message: /Removed snapshot "vmmount-k3v9q2m7xa"/ }, { level: "info" }]);
+  t.strictSame(await recover(server, hypervisor), { removed: 0, lines: [], left: first.left }, "twice is harmless");
+});
+
+void t.test("removeSessionSnapshots() finds the VM again", async (t) => {
+  const { instanceUuid } = FACTS.vm;
+  const cases: [what: string, vms: ReturnType<typeof memoryVm>[], facts: typeof FACTS][] = [
+    ["registered again: another moref", [memoryVm({ ref: "vm-99" })], FACTS],
+    ["copied: another instance UUID", [memoryVm({ instanceUuid: "copy" })], FACTS],
+    ["renamed and moved", [memoryVm({ name: "new", path: "/dc/x/new" })], FACTS],
+    ["copies share a UUID", [memoryVm({ ref: "vm-1", path: "/a" }), memoryVm({ ref: "vm-2", path: "/b" })], FACTS],
+    [
+      "known by moref alone",
+      [memoryVm({ instanceUuid: undefined })],
+      sessionFacts({ vm: { ...FACTS.vm, instanceUuid: undefined } }),
+    ],
+  ];
+  t.ok(instanceUuid);
+  for (const [what, vms, facts] of cases) {
+    const server = new MemoryServer(vms);
+    server.takeSnapshot(vms.at(-1)!, spec(SESSION));
+    t.match(await recover(server, await server.connect(), facts), { removed: 1, left: [] }, what);
+  }
+});
+
+void t.test("removeSessionSnapshots() never takes a VM of the same name for the one", async (t) => {
+  const server = new MemoryServer([memoryVm({ ref: "vm-7", instanceUuid: "other" })]);
+  server.takeSnapshot(server.vms[0]!, spec(SESSION));
+  const { removed, left, lines } = await recover(server, await server.connect());
+  t.equal(removed, 0);
+  t.strictSame(left, ["snapshot-1"]);
+  t.match(lines, [{ level: "warn", message: /The VM "web\/01" is gone from https:\/\/vc1.example.org/ }]);
+});
+
+void t.test("removeSessionSnapshots() passes failures on", async (t) => {
+  for (const method of ["findVms", "listSnapshots", "removeSnapshot"] as const) {
+    const server = new MemoryServer();
+    server.takeSnapshot(server.vms[0]!, spec(SESSION));
+    server.break({ method, when: "before", error: () => new UnreachableError("gone") });
+    t.match(await failureOf(recover(server, await server.connect())), { message: "gone" }, method);
+    server.break();
+    t.match(await recover(server, await server.connect()), { removed: 1, left: [] });
+  }
+});
+
+void t.test("removeSessionSnapshots() takes a VM that is deleted in the middle for gone", async (t) => {
+  const server = new MemoryServer();
+  const hypervisor = await server.connect();
+  const { vms } = server;
+  const deleting: Hypervisor = {
+    ...hypervisor,
+    identity: hypervisor.identity,
+    [Symbol.asyncDispose]: () => hypervisor[Symbol.asyncDispose](),
+    findVms: async (form, options) => {
+      const found = await hypervisor.findVms(form, options);
+      if (form.kind === "instanceuuid") vms.length = 0;
+      return found;
+    },
+    listSnapshots: (vm, options) => hypervisor.listSnapshots(vm, options),
+  };
+  t.match(await recover(server, deleting), { removed: 0 });
+});
