@@ -143,7 +143,8 @@ function requestHandler(vcenter: VCenter, vms: readonly LabVm[], logger: Logger)
   };
   return (request: IncomingMessage, response: ServerResponse): void => {
     route(request, response).catch((error: unknown) => {
-      logger.error("The lab failed to answer a request", { error: String(error) });
+      // A client that leaves while it sends is its own affair.
+      if (!request.socket.destroyed) logger.error("The lab failed to answer a request", { error: String(error) });
       request.socket.destroy();
     });
   };

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { ConfigError } from "../errors.js";
 
 const match = z.strictObject({
   /** SOAP method (`CreateSnapshot_Task`), HTTP method (`GET`), or absent for any. */
@@ -62,7 +63,7 @@ const settings = z.strictObject({
   snapshotDepthMax: z.number().int().min(1).max(32).default(32),
 });
 
-export const rulesDocument = z.strictObject({
+const rulesDocument = z.strictObject({
   settings: settings.partial().default({}),
   rules: z.array(rule).default([]),
 });
@@ -102,7 +103,7 @@ export class Rules {
   }
 
   /** Changes some settings and keeps the rest. */
-  configure(changes: Partial<LabSettings>): void {
+  configure(changes: { readonly [K in keyof LabSettings]?: LabSettings[K] | undefined }): void {
     this.#settings = settings.parse({ ...this.#settings, ...changes });
   }
 
@@ -116,11 +117,16 @@ export class Rules {
     };
   }
 
-  /** Replaces every rule and applies the settings of a document. */
+  /**
+   * Replaces every rule and applies the settings of a document.
+   * @throws ConfigError when the document is not valid
+   */
   load(document: RulesInput): void {
-    const parsed = rulesDocument.parse(document);
+    const result = rulesDocument.safeParse(document);
+    if (!result.success) throw new ConfigError(`Cannot use the lab's rules: ${z.prettifyError(result.error)}`);
+    const parsed = result.data;
     this.#armed = parsed.rules.map((one) => ({ rule: one, seen: 0, done: 0 }));
-    this.configure(parsed.settings as Partial<LabSettings>);
+    this.configure(parsed.settings);
   }
 
   clear(): void {
