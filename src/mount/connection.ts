@@ -134,15 +134,22 @@ export function journaledServer(connection: Connection): SessionFacts["server"] 
   return { name, url, user, insecure, ...(fingerprint && { fingerprint }), ...(caFile && { caFile }) };
 }
 
-/** The server of an earlier session: as configured now, or as the journal remembers it. */
-export function rememberedServer(config: Config, facts: SessionFacts["server"]): ConfiguredServer {
+/**
+ * The server of an earlier session: as the journal remembers it, with the flags of this command and the configuration
+ * of today before that, since certificates change.
+ */
+export function rememberedServer(
+  config: Config,
+  facts: SessionFacts["server"],
+  choice: Pick<ServerChoice, "caFile" | "fingerprint" | "insecure">,
+): ConfiguredServer {
   const configured = config.servers.get(facts.name);
   return {
     ...(configured ?? { name: facts.name, url: facts.url, origin: undefined }),
     url: facts.url,
     user: facts.user,
-    ca_file: configured?.ca_file ?? facts.caFile,
-    fingerprint: configured?.fingerprint ?? facts.fingerprint,
-    insecure: configured?.insecure ?? facts.insecure,
+    ca_file: choice.caFile ?? configured?.ca_file ?? facts.caFile,
+    fingerprint: choice.fingerprint ?? configured?.fingerprint ?? facts.fingerprint,
+    insecure: choice.insecure ?? configured?.insecure ?? facts.insecure,
   };
 }

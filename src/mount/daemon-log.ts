@@ -1,4 +1,4 @@
-import { closeSync, openSync, readdirSync, statSync, unlinkSync, writeSync } from "node:fs";
+import { closeSync, openSync, readdirSync, rmSync, statSync, writeSync } from "node:fs";
 import { join } from "node:path";
 
 /** Logs of ended sessions are kept for support: at 0.1 to 10 MB each this is at most a few hundred megabytes. */
@@ -6,13 +6,15 @@ const LOGS_KEPT = 50;
 
 /** The daemon's log: one file a session, mode 0600, written at once so that a crash loses nothing. */
 export class DaemonLog {
-  readonly #fd: number;
+  #fd: number | undefined;
 
   constructor(path: string) {
     this.#fd = openSync(path, "a", 0o600);
   }
 
+  /** Does nothing after `close`: the descriptor may be another file by then. */
   write(line: string): void {
+    if (this.#fd === undefined) return;
     try {
       writeSync(this.#fd, line);
     } catch (error) {
@@ -22,16 +24,17 @@ export class DaemonLog {
   }
 
   close(): void {
-    closeSync(this.#fd);
+    if (this.#fd !== undefined) closeSync(this.#fd);
+    this.#fd = undefined;
   }
 }
 
-/** Removes the oldest logs beyond the number that is kept. */
+/** Removes the oldest logs beyond the number that is kept; others may do the same at the same time. */
 export function pruneLogs(directory: string): void {
   const logs = readdirSync(directory)
     .filter((name) => name.endsWith(".log"))
     .map((name) => join(directory, name))
     .map((path) => ({ path, time: statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0 }))
     .sort((a, b) => b.time - a.time);
-  for (const { path } of logs.slice(LOGS_KEPT)) unlinkSync(path);
+  for (const { path } of logs.slice(LOGS_KEPT)) rmSync(path, { force: true });
 }

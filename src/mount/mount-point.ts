@@ -1,16 +1,26 @@
-import { readdir, realpath, stat } from "node:fs/promises";
+import { readdir, readlink, realpath, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { BusyError, NotFoundError, RefusedError } from "../errors.js";
-import { mountAt, readMounts, sessionOfMount } from "./mount-info.js";
+import { readMountInfo, topMountAt } from "../mount-info.js";
+import { sessionOfMount } from "./mount-source.js";
+
+/** As many links as the kernel follows in one path (path_resolution(7)). */
+const LINKS_MAX = 40;
 
 /**
- * The absolute path without symbolic links, found without touching the last component: it may be a mount whose daemon
- * is gone or hangs.
+ * The absolute path without symbolic links, found without asking the file system that is mounted there: its daemon may
+ * be gone or hang. readlink(2) of a mounted directory is answered by the kernel alone, unlike stat(2).
  */
 export async function canonicalMountPoint(path: string): Promise<string> {
-  const absolute = resolve(path);
-  const parent = await realpath(dirname(absolute)).catch(() => dirname(absolute));
-  return absolute === "/" ? "/" : join(parent, basename(absolute));
+  let absolute = resolve(path);
+  for (let links = 0; links < LINKS_MAX && absolute !== "/"; links++) {
+    const parent = await realpath(dirname(absolute)).catch(() => dirname(absolute));
+    const named = join(parent, basename(absolute));
+    const target = await readlink(named).catch(() => undefined);
+    if (target === undefined) return named;
+    absolute = resolve(parent, target);
+  }
+  return absolute;
 }
 
 /**
@@ -20,9 +30,9 @@ export async function canonicalMountPoint(path: string): Promise<string> {
  */
 export async function checkMountPoint(path: string): Promise<string> {
   const named = await canonicalMountPoint(path);
-  const mounts = await readMounts();
+  const mounts = await readMountInfo();
   // A mount is looked for before the path is touched: its daemon may be gone.
-  refuseMounted(mountAt(mounts, named), named);
+  refuseMounted(topMountAt(mounts, named), named);
   const kind = await stat(named).catch((error: unknown) => {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") {
       throw new NotFoundError(`Cannot mount on "${named}": no such directory`, {
@@ -34,7 +44,7 @@ export async function checkMountPoint(path: string): Promise<string> {
   });
   if (!kind.isDirectory()) throw new RefusedError(`Cannot mount on "${named}": it is not a directory`);
   const canonical = await realpath(named);
-  refuseMounted(mountAt(mounts, canonical), canonical);
+  refuseMounted(topMountAt(mounts, canonical), canonical);
   if ((await readdir(canonical)).length > 0) {
     throw new RefusedError(`Cannot mount on "${canonical}": the directory is not empty`, {
       hint: "Use an empty directory: files under a mount are hidden, and a backup of them would be missing",
@@ -43,7 +53,7 @@ export async function checkMountPoint(path: string): Promise<string> {
   return canonical;
 }
 
-function refuseMounted(mount: ReturnType<typeof mountAt>, path: string): void {
+function refuseMounted(mount: ReturnType<typeof topMountAt>, path: string): void {
   if (mount === undefined) return;
   const session = sessionOfMount(mount);
   const what = session === undefined ? `"${mount.source}" (${mount.type})` : `vmmount session ${session}`;

@@ -24,7 +24,7 @@ import type { BlockStack, StackedDisk } from "./block-stack.js";
 import { journaledServer } from "./connection.js";
 import type { DiskStatus } from "./control-protocol.js";
 import type { MountRequest } from "./daemon-protocol.js";
-import { mountSource } from "./mount-info.js";
+import { mountSource } from "./mount-source.js";
 import type { StatePaths } from "./state-paths.js";
 
 export interface MountContext {
@@ -66,18 +66,25 @@ export async function openJournal(
 ): Promise<FileJournal> {
   const journal = await FileJournal.create(paths.journal(request.session), request.session);
   const { ref, instanceUuid, name, path } = vm.identity;
-  await journal.append({
-    event: "planned",
-    facts: {
-      mountPoint: request.mountPoint,
-      host: hostname(),
-      pid: process.pid,
-      server: journaledServer({ ...request.connection, password: new Secret("") }),
-      vm: { ref, name, path, ...(instanceUuid !== undefined && { instanceUuid }) },
-      snapshotName: snapshotName(request.session),
-    },
-  });
-  return journal;
+  try {
+    await journal.append({
+      event: "planned",
+      facts: {
+        mountPoint: request.mountPoint,
+        host: hostname(),
+        pid: process.pid,
+        server: journaledServer({ ...request.connection, password: new Secret("") }),
+        vm: { ref, name, path, ...(instanceUuid !== undefined && { instanceUuid }) },
+        snapshotName: snapshotName(request.session),
+      },
+    });
+    return journal;
+  } catch (error) {
+    // Nothing was begun: an empty journal would be a dead session for ever.
+    await journal.erase();
+    await journal[Symbol.asyncDispose]();
+    throw error;
+  }
 }
 
 export function newSnapshotSession(
@@ -131,7 +138,10 @@ export async function openDisks(
       continue;
     }
     const opened = await hypervisor.openDisk({ vm: vm.identity.ref, snapshot: snapshot.ref, disk }, { signal });
-    const stacked = await stack.stack(opened.source, name, signal);
+    const stacked = await stack.stack(opened.source, name, signal).catch(async (error: unknown) => {
+      await opened.source[Symbol.asyncDispose]();
+      throw error;
+    });
     undo.use(`close ${name}`, stacked.source);
     logger.info(`${name}: ${disk.path} over ${opened.transport}; ${opened.allocation}`);
     shown.push({ ...stacked, opened, key: disk.key });
@@ -169,8 +179,9 @@ export async function showTree(
   const mounted = await context.driver.mount(tree, mountPoint, {
     source: mountSource(session),
     allowOther: settings["mount.allow_other"],
-    uid: settings["mount.uid"],
-    gid: settings["mount.gid"],
+    // Who may enter without allow_other: whoever mounts. The files' owner is another matter.
+    uid: process.geteuid?.() ?? 0,
+    gid: process.getegid?.() ?? 0,
   });
   return undo.use("detach the mount", mounted);
 }

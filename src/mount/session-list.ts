@@ -1,5 +1,5 @@
 import { open, readdir } from "node:fs/promises";
-import { errorChain } from "../errors.js";
+import { ConfigError, errorChain } from "../errors.js";
 import { tryLock } from "../libc.js";
 import { readJournal } from "../snapshot/journal.js";
 import type { JournalRecord, SessionFacts } from "../snapshot/journal-record.js";
@@ -22,7 +22,10 @@ export interface SessionEntry {
 export async function listSessions(paths: StatePaths): Promise<SessionEntry[]> {
   const names = await readdir(paths.sessions).catch((error: unknown) => {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
-    throw error;
+    throw new ConfigError(`Cannot list the sessions of "${paths.sessions}": ${(error as Error).message}`, {
+      cause: error,
+      hint: "Run as the user who mounted, usually root",
+    });
   });
   const ids = names.filter((name) => name.endsWith(".journal")).map((name) => name.slice(0, -".journal".length));
   const entries = await Promise.all(ids.filter(isSessionId).map((id) => readSession(paths, id)));

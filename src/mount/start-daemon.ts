@@ -13,6 +13,11 @@ const DAEMON_THREADS = 16;
 /** A daemon that was told to stop removes its snapshot first; then it is left alone, and the journal remembers. */
 const CANCEL_WAIT_MS = 10 * 60_000;
 
+/** Loading the program takes a fraction of a second; a machine that swaps takes longer. */
+const LISTEN_WAIT_MS = 60_000;
+
+const LIMITS = { cancelWaitMs: CANCEL_WAIT_MS, listenWaitMs: LISTEN_WAIT_MS };
+
 export interface StartOptions {
   /** The program to run as the daemon: this one. */
   readonly program: string;
@@ -22,6 +27,8 @@ export interface StartOptions {
   readonly onProgress: (what: string, percent: number | undefined) => void;
   /** Aborted with a CancelledError by SIGINT, SIGTERM or SIGHUP. */
   readonly signal: AbortSignal;
+  /** Shorter in tests. */
+  readonly limits?: typeof LIMITS;
 }
 
 /**
@@ -49,14 +56,41 @@ export async function startDaemon(request: MountRequest, options: StartOptions):
 }
 
 async function negotiate(child: ChildProcess, request: MountRequest, options: StartOptions): Promise<SessionStatus> {
-  const { signal } = options;
-  let timer: NodeJS.Timeout | undefined;
-  const outcome = new Promise<SessionStatus>((resolve, reject) => {
+  const over = new AbortController();
+  const outcome = outcomeOf(child, request, options, over.signal);
+  // It may fail before anybody waits for it.
+  outcome.catch(() => undefined);
+  try {
+    await once(child, "spawn", { signal: options.signal });
+    await leaveCgroup(child.pid ?? 0, request.session, options.logger);
+    return await outcome;
+  } finally {
+    over.abort();
+    child.removeAllListeners("message");
+    child.removeAllListeners("close");
+  }
+}
+
+/** What the daemon says, or that it dies, or that we stop waiting for it; `over` ends every timer and listener. */
+function outcomeOf(
+  child: ChildProcess,
+  request: MountRequest,
+  options: StartOptions,
+  over: AbortSignal,
+): Promise<SessionStatus> {
+  const { cancelWaitMs, listenWaitMs } = options.limits ?? LIMITS;
+  return new Promise<SessionStatus>((resolve, reject) => {
+    const listening = after(listenWaitMs, over, () => {
+      // It was told nothing and so has made nothing.
+      child.kill("SIGKILL");
+      reject(neverListened(request));
+    });
     child.on("message", (message) => {
       // Both ends are this program.
       const from = message as FromDaemon;
       switch (from.type) {
         case "listening":
+          clearTimeout(listening);
           tell(child, { type: "mount", request });
           break;
         case "log":
@@ -73,37 +107,43 @@ async function negotiate(child: ChildProcess, request: MountRequest, options: St
           break;
       }
     });
-    child.once("error", (error) => {
-      reject(error);
-    });
-    child.once("exit", (code, by) => {
+    child.once("error", reject);
+    // "close" and not "exit": the last words may still be in the channel when the process is gone.
+    child.once("close", (code: number | null, by: NodeJS.Signals | null) => {
       reject(diedSilently(request, code, by));
     });
-    const onAbort = (): void => {
-      const reason = signal.reason instanceof CancelledError ? signal.reason : undefined;
+    whenAborted(options.signal, over, () => {
+      const reason = options.signal.reason instanceof CancelledError ? options.signal.reason : undefined;
       tell(child, { type: "cancel", signal: reason?.signal ?? constants.signals.SIGTERM });
-      timer = setTimeout(() => {
+      after(cancelWaitMs, over, () => {
         reject(
           new CancelledError("Stopped waiting for the mount daemon, which is still cleaning up", {
             signal: reason?.signal ?? 0,
             hint: `See "vmmount status", and then "vmmount umount ${request.session}"`,
           }),
         );
-      }, CANCEL_WAIT_MS);
-    };
-    if (signal.aborted) onAbort();
-    else signal.addEventListener("abort", onAbort, { once: true });
+      });
+    });
   });
-  try {
-    await once(child, "spawn", { signal });
-    await leaveCgroup(child.pid ?? 0, request.session, options.logger);
-    return await outcome;
-  } finally {
+}
+
+function after(delayMs: number, over: AbortSignal, run: () => void): NodeJS.Timeout {
+  const timer = setTimeout(run, delayMs);
+  over.addEventListener("abort", () => {
     clearTimeout(timer);
-    child.removeAllListeners("message");
-    child.removeAllListeners("exit");
-    outcome.catch(() => undefined);
-  }
+  });
+  return timer;
+}
+
+function whenAborted(signal: AbortSignal, over: AbortSignal, run: () => void): void {
+  if (signal.aborted) run();
+  else signal.addEventListener("abort", run, { once: true, signal: over });
+}
+
+function neverListened(request: MountRequest): VmmountError {
+  return new VmmountError(`Cannot mount on "${request.mountPoint}": the mount daemon does not start`, "internal", {
+    hint: "The machine may be out of memory: see its system log",
+  });
 }
 
 function tell(child: ChildProcess, message: ToDaemon): void {

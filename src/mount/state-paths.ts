@@ -1,5 +1,5 @@
 import { randomInt } from "node:crypto";
-import { chmod, mkdir } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { ConfigError } from "../errors.js";
 import type { Settings } from "../settings.js";
@@ -21,7 +21,7 @@ export function isSessionId(text: string): boolean {
 /** A unix socket's path has 108 bytes with its final zero (unix(7)). */
 const SOCKET_PATH_BYTES_MAX = 107;
 
-/** Where everything of a session lives; directories are 0700, files 0600. */
+/** Where everything of a session lives; directories that we make are 0700, files 0600. */
 export class StatePaths {
   readonly #state: string;
   readonly #runtime: string;
@@ -63,8 +63,8 @@ export class StatePaths {
     }
     for (const path of [this.#state, this.sessions, this.logs, this.#runtime, this.locks]) {
       try {
+        // One that exists keeps its mode: state.dir may name a directory that others need, such as /tmp.
         await mkdir(path, { recursive: true, mode: 0o700 });
-        await chmod(path, 0o700);
       } catch (error) {
         throw new ConfigError(`Cannot use directory "${path}": ${(error as Error).message}`, {
           cause: error,

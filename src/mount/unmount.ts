@@ -1,15 +1,19 @@
 import { rm } from "node:fs/promises";
 import type { Config } from "../config.js";
 import { deadline } from "../deadline.js";
-import { errorChain, LeftoverError, NotFoundError, RefusedError, UnreachableError } from "../errors.js";
+import { BusyError, errorChain, LeftoverError, NotFoundError, RefusedError, UnreachableError } from "../errors.js";
 import { MNT_DETACH, UMOUNT_NOFOLLOW, umount } from "../libc.js";
 import type { Logger } from "../log.js";
+import { retry } from "../retry.js";
+import { serverRetryPolicy } from "../settings.js";
 import { FileJournal } from "../snapshot/journal.js";
 import type { JournalRecord } from "../snapshot/journal-record.js";
 import { planRecovery, removeSessionSnapshots } from "../snapshot/recovery.js";
 import { openHypervisor, prepareConnection, rememberedServer, type ServerChoice } from "./connection.js";
 import { askUmount } from "./control-client.js";
-import { mountAt, type MountInfo, readMounts, sessionOfMount } from "./mount-info.js";
+import { daemonEnded } from "./daemon-process.js";
+import { type MountInfo, readMountInfo, topMountAt } from "../mount-info.js";
+import { sessionOfMount } from "./mount-source.js";
 import { canonicalMountPoint } from "./mount-point.js";
 import { listSessions, type SessionEntry } from "./session-list.js";
 import { isSessionId, type StatePaths } from "./state-paths.js";
@@ -41,13 +45,21 @@ export async function unmountTarget(target: string, options: UnmountOptions): Pr
   const mountPoint = await canonicalMountPoint(target);
   const named = isSessionId(target) ? sessions.filter((entry) => entry.id === target) : [];
   const found = named.length > 0 ? named : sessions.filter((entry) => entry.facts?.mountPoint === mountPoint);
-  if (found.length === 0) return unmountUnknown(mountPoint, options);
-  let result: UnmountResult | undefined;
-  // A live session last: an older one may have left its mount below.
-  for (const entry of found.sort((a, b) => Number(a.isLive) - Number(b.isLive))) {
-    result = await unmountSession(entry, options);
+  if (found.length === 0) return unmountUnknown(target, mountPoint, options);
+  // The live session first: it is what the user means, its mount is on top, and an old one that cannot be cleaned up
+  // must not keep its snapshot alive.
+  const failures: unknown[] = [];
+  const results: UnmountResult[] = [];
+  for (const entry of found.sort((a, b) => Number(b.isLive) - Number(a.isLive))) {
+    try {
+      results.push(await unmountSession(entry, options));
+    } catch (error) {
+      failures.push(error);
+    }
   }
-  return result ?? nothingToDo(mountPoint);
+  for (const failure of failures.slice(1)) options.logger.error(errorChain(failure));
+  if (failures.length > 0) throw failures[0] as Error;
+  return results[0] ?? nothingToDo(mountPoint);
 }
 
 export async function unmountSession(entry: SessionEntry, options: UnmountOptions): Promise<UnmountResult> {
@@ -61,8 +73,18 @@ export async function unmountSession(entry: SessionEntry, options: UnmountOption
     // It may have ended, well or badly, while we knocked.
     const now = (await listSessions(options.paths)).find(({ id }) => id === entry.id);
     if (now === undefined) return { mountPoint, session: entry.id, message: `Unmounted "${mountPoint}"` };
-    if (now.isLive) throw error;
-    return recoverSession(now, options);
+    if (now.isLive) {
+      throw new BusyError(`Cannot unmount session ${entry.id}: its process works on it and does not answer`, {
+        cause: error,
+        retryable: true,
+        hint: "It is being mounted or cleaned up: try again in a minute",
+      });
+    }
+    return await recoverSession(now, options);
+  } finally {
+    if (entry.facts !== undefined && !(await daemonEnded(entry.facts.pid, entry.id))) {
+      options.logger.debug(`The mount daemon ${entry.facts.pid} still runs`);
+    }
   }
 }
 
@@ -75,21 +97,33 @@ async function recoverSession(entry: SessionEntry, options: UnmountOptions): Pro
       hint: `Look for a snapshot named "vmmount-${entry.id}" and remove it by hand, then delete ${paths.journal(entry.id)}`,
     });
   }
-  await using journal = await FileJournal.open(paths.journal(entry.id), entry.id);
+  await using journal = await takeOver(entry, paths);
+  if (journal === undefined) {
+    return { mountPoint, session: entry.id, message: `Session ${entry.id} of "${mountPoint}" is cleaned up already` };
+  }
   await detachStale(mountPoint, entry.id, logger);
   const records: JournalRecord[] = [];
   for await (const record of journal.replay()) records.push(record);
   const plan = planRecovery(records);
   let removed = 0;
   if (plan.action === "remove-snapshot") {
-    await journal.append({ event: "removing", snapshot: plan.facts.snapshotName });
+    // Not journaled: until the journal is erased it says that the snapshot may exist, and looking again is harmless.
     removed = await removeThroughServer(entry.id, plan.facts, options);
-    await journal.append({ event: "removed" });
   }
   await rm(paths.controlSocket(entry.id), { force: true });
   await journal.erase();
   const what = removed > 0 ? "removed the snapshot" : "found no snapshot of it";
   return { mountPoint, session: entry.id, message: `Cleaned up dead session ${entry.id} of "${mountPoint}": ${what}` };
+}
+
+/** The journal of a dead session; undefined when somebody else has just cleaned it up. */
+async function takeOver(entry: SessionEntry, paths: StatePaths): Promise<FileJournal | undefined> {
+  try {
+    return await FileJournal.open(paths.journal(entry.id), entry.id);
+  } catch (error) {
+    if (error instanceof NotFoundError) return undefined;
+    throw error;
+  }
 }
 
 async function removeThroughServer(
@@ -101,13 +135,21 @@ async function removeThroughServer(
   const timeoutMs = config.settings["snapshot.remove_timeout"];
   const signal = deadline(timeoutMs, () => new UnreachableError("Removing the snapshot took too long"));
   try {
-    const connection = await prepareConnection(rememberedServer(config, facts.server), options.choice);
+    const connection = await prepareConnection(rememberedServer(config, facts.server, options.choice), options.choice);
     await using hypervisor = await openHypervisor(connection, logger, signal);
-    return await removeSessionSnapshots(session, facts, hypervisor, {
+    const remove = (): Promise<number> =>
+      removeSessionSnapshots(session, facts, hypervisor, {
+        signal,
+        logger,
+        onProgress: ({ what, percent }) => {
+          options.onProgress(what, percent);
+        },
+      });
+    return await retry(remove, {
+      policy: serverRetryPolicy(config.settings),
       signal,
-      logger,
-      onProgress: ({ what, percent }) => {
-        options.onProgress(what, percent);
+      onRetry: ({ message }, attempt, waitMs) => {
+        logger.warn(`${message}; attempt ${attempt + 1} follows in ${(waitMs / 1000).toFixed(0)} s`);
       },
     });
   } catch (error) {
@@ -119,10 +161,12 @@ async function removeThroughServer(
 }
 
 /** A mount point without a session: nothing there, a mount of ours without journal, or somebody else's. */
-async function unmountUnknown(mountPoint: string, options: UnmountOptions): Promise<UnmountResult> {
-  if (isSessionId(mountPoint)) throw new NotFoundError(`Cannot find session "${mountPoint}"`);
-  const mount = mountAt(await readMounts(), mountPoint);
-  if (mount === undefined) return nothingToDo(mountPoint);
+async function unmountUnknown(target: string, mountPoint: string, options: UnmountOptions): Promise<UnmountResult> {
+  const mount = topMountAt(await readMountInfo(), mountPoint);
+  if (mount === undefined) {
+    if (isSessionId(target)) throw new NotFoundError(`Cannot find session "${target}": it has ended, or is mistyped`);
+    return nothingToDo(mountPoint);
+  }
   const session = sessionOfMount(mount);
   if (session === undefined) throw foreign(mount);
   await detachStale(mountPoint, session, options.logger);
@@ -143,7 +187,7 @@ function foreign(mount: MountInfo): RefusedError {
 
 /** Detaches what a dead daemon left: its files only answer "Transport endpoint is not connected". */
 async function detachStale(mountPoint: string, session: string, logger: Logger): Promise<void> {
-  const mount = mountAt(await readMounts(), mountPoint);
+  const mount = topMountAt(await readMountInfo(), mountPoint);
   if (mount === undefined || sessionOfMount(mount) !== session) return;
   await umount(mountPoint, MNT_DETACH | UMOUNT_NOFOLLOW);
   logger.info(`Detached the dead mount on "${mountPoint}"`);

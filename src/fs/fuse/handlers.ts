@@ -60,7 +60,7 @@ export function open(session: Session, header: InHeader): Outcome {
 export function read(session: Session, header: InHeader, request: ReadIn): Outcome {
   const handle = session.files.file(request.fh);
   if (handle === undefined) return "EBADF";
-  session.reads.serve(header.unique, handle, request.offset, request.size);
+  session.reads.serve(header, handle, request.offset, request.size);
   return "none";
 }
 
@@ -123,7 +123,7 @@ export function lseek(session: Session, _header: InHeader, request: LseekRequest
 }
 
 /**
- * A signal hit the caller of `unique`. A READ in service is answered EINTR. Any other request was answered at once, so
+ * A signal hit the caller of `unique`. A READ in service looks after itself. Any other request was answered at once, so
  * either it is done (then this reply finds nothing, harmlessly) or the interrupt has overtaken it: EAGAIN makes the
  * kernel send the interrupt again.
  */

@@ -11,7 +11,7 @@ import type { FuseDriver, Mounted, MountOptions } from "../fuse-driver.js";
 import type { Negotiated } from "./init.js";
 import { raiseReadAhead, READ_AHEAD_KIB } from "./kernel-controls.js";
 import { KernelMount } from "./kernel-mount.js";
-import { readMountInfo, topMountAt } from "./mountinfo.js";
+import { MOUNT_TYPE, readMountInfo, topMountAt } from "../../mount-info.js";
 import { Replies } from "./replies.js";
 import { Session } from "./session.js";
 
@@ -19,7 +19,6 @@ const openDescriptor = promisify(open);
 const closeDescriptor = promisify(close);
 
 /** Shown by mount(8) and df(1); what updatedb's PRUNEFS has to name. */
-const FILESYSTEM_TYPE = "fuse.vmmount";
 
 /** The kernel sends INIT during mount(2): without it by now, nothing works. */
 const INIT_MS = 10_000;
@@ -109,7 +108,7 @@ async function mountDevice(fd: number, target: string, options: MountOptions): P
   words.push("default_permissions", ...(options.allowOther ? ["allow_other"] : []));
   const flags = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC;
   try {
-    await mount({ source: options.source, target, type: FILESYSTEM_TYPE, flags, data: words.join(",") });
+    await mount({ source: options.source, target, type: MOUNT_TYPE, flags, data: words.join(",") });
   } catch (cause) {
     const code = (cause as NodeJS.ErrnoException).code ?? "";
     if (code !== "EPERM" && code !== "ENODEV") throw cause;
@@ -120,7 +119,7 @@ async function mountDevice(fd: number, target: string, options: MountOptions): P
 
 async function deviceOf(target: string): Promise<string> {
   const found = topMountAt(await readMountInfo(), target);
-  if (found?.type === FILESYSTEM_TYPE) return found.device;
+  if (found?.type === MOUNT_TYPE) return found.device;
   throw new BusyError(`Cannot mount at ${target}: somebody else mounted over it at the same time`);
 }
 

@@ -7,7 +7,7 @@ import type { Mounted, MountEnd, MountStatistics } from "../fuse-driver.js";
 import { readRequests } from "./device.js";
 import { dispatch } from "./dispatch.js";
 import { abortConnection } from "./kernel-controls.js";
-import { readMountInfo, topMountAt } from "./mountinfo.js";
+import { readMountInfo, topMountAt } from "../../mount-info.js";
 import type { Session } from "./session.js";
 
 /**

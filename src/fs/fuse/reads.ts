@@ -2,6 +2,7 @@ import { CancelledError, errorChain } from "../../errors.js";
 import type { Logger } from "../../log.js";
 import { bytes, MIB } from "../../units.js";
 import { BufferPool } from "./buffer-pool.js";
+import { isDying as readerIsDying } from "./dying-reader.js";
 import { FailedBlocks } from "./failed-blocks.js";
 import { READ_BYTES_MAX } from "./init.js";
 import type { FileHandle, OpenFiles } from "./open-files.js";
@@ -14,14 +15,32 @@ import type { Replies } from "./replies.js";
  */
 const IN_SERVICE_BYTES_MAX = 64 * MIB;
 
+/** A signal that does not kill is looked at again: one that does may follow, and the kernel says "interrupt" once. */
+const DYING_POLL_MS = 250;
+
+/** Who asked: the request's number and the thread that waits for it. */
+export interface Caller {
+  readonly unique: bigint;
+  readonly pid: number;
+}
+
+export interface ReadsOptions {
+  readonly failed?: FailedBlocks;
+  /** Whether a thread is about to die; replaced where there are no processes. */
+  readonly isDying?: (pid: number) => Promise<boolean>;
+}
+
 interface Read {
   readonly unique: bigint;
+  /** The thread that reads; 0 when it is not known. */
+  readonly pid: number;
   readonly handle: FileHandle;
   readonly at: number;
   readonly length: number;
   readonly controller: AbortController;
-  /** The caller was interrupted and has its answer. */
+  /** The caller has its answer, or there is nobody to answer. */
   answered: boolean;
+  watcher: NodeJS.Timeout | undefined;
 }
 
 /**
@@ -40,15 +59,23 @@ export class Reads {
   bytesServed = 0;
   errors = 0;
 
-  constructor(replies: Replies, files: OpenFiles, logger: Logger, failed = new FailedBlocks()) {
+  readonly #isDying: (pid: number) => Promise<boolean>;
+
+  constructor(
+    replies: Replies,
+    files: OpenFiles,
+    logger: Logger,
+    { failed = new FailedBlocks(), isDying = readerIsDying }: ReadsOptions = {},
+  ) {
     this.#replies = replies;
     this.#files = files;
     this.#logger = logger;
     this.#failed = failed;
+    this.#isDying = isDying;
   }
 
   /** Answers sooner or later; `size` is what was asked for, the file's end not considered. */
-  serve(unique: bigint, handle: FileHandle, at: number, size: number): void {
+  serve({ unique, pid }: Caller, handle: FileHandle, at: number, size: number): void {
     const length = Math.max(0, Math.min(size, handle.size - at));
     if (length === 0) {
       this.#replies.body(unique, new Uint8Array(0));
@@ -56,7 +83,16 @@ export class Reads {
       this.errors++;
       this.#replies.error(unique, "EIO");
     } else {
-      const read: Read = { unique, handle, at, length, controller: new AbortController(), answered: false };
+      const read: Read = {
+        unique,
+        pid,
+        handle,
+        at,
+        length,
+        controller: new AbortController(),
+        answered: false,
+        watcher: undefined,
+      };
       this.#files.readStarted(handle);
       this.#active.set(unique, read);
       this.#waiting.push(read);
@@ -64,14 +100,28 @@ export class Reads {
     }
   }
 
-  /** @returns whether `unique` was a READ in service, which is now answered */
+  /**
+   * A signal hit the reader. Only one that is dying gets EINTR, to be free at once. A reader that lives waits, as it does
+   * on a disk: POSIX programs do not expect EINTR from a regular file, and some take it for damage.
+   * @returns whether `unique` is a READ in service
+   */
   interrupt(unique: bigint): boolean {
     const read = this.#active.get(unique);
     if (read === undefined || read.answered) return false;
-    read.answered = true;
-    this.#replies.error(unique, "EINTR");
-    read.controller.abort(new CancelledError("Reading was interrupted by a signal to the reader", { signal: 0 }));
+    if (read.watcher === undefined) void this.#freeIfDying(read);
     return true;
+  }
+
+  async #freeIfDying(read: Read): Promise<void> {
+    const dying = await this.#isDying(read.pid);
+    if (read.answered || !this.#active.has(read.unique)) return;
+    if (dying) {
+      read.answered = true;
+      this.#replies.error(read.unique, "EINTR");
+      read.controller.abort(new CancelledError("Reading was interrupted by a signal to the reader", { signal: 0 }));
+      return;
+    }
+    read.watcher = setTimeout(() => void this.#freeIfDying(read), DYING_POLL_MS).unref();
   }
 
   /** The connection is gone: nobody waits for an answer. */
@@ -108,6 +158,7 @@ export class Reads {
     } catch (error) {
       this.#fail(read, error);
     } finally {
+      clearTimeout(read.watcher);
       this.#active.delete(read.unique);
       this.#bytesInService -= read.length;
       this.#files.readEnded(read.handle);

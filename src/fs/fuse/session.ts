@@ -3,7 +3,7 @@ import type { MountStatistics } from "../fuse-driver.js";
 import type { FileSystem } from "../filesystem.js";
 import type { InitLimits, Negotiated } from "./init.js";
 import { OpenFiles } from "./open-files.js";
-import { Reads } from "./reads.js";
+import { Reads, type ReadsOptions } from "./reads.js";
 import type { Replies } from "./replies.js";
 
 /** What one connection to the kernel knows; the operations work on it. */
@@ -24,13 +24,14 @@ export class Session {
     readonly limits: InitLimits;
     readonly logger: Logger;
     readonly replies: Replies;
+    readonly reads?: ReadsOptions;
   }) {
     this.filesystem = options.filesystem;
     this.limits = options.limits;
     this.logger = options.logger;
     this.replies = options.replies;
     this.files = new OpenFiles(options.logger);
-    this.reads = new Reads(options.replies, this.files, options.logger);
+    this.reads = new Reads(options.replies, this.files, options.logger, options.reads);
     this.ready = new Promise((resolve) => {
       this.#negotiated = resolve;
     });

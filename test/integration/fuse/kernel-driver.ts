@@ -3,7 +3,7 @@ import { join } from "node:path";
 import t from "tap";
 import { DiskIoError, errorFacts, MissingCapabilityError, NotFoundError, UsageError } from "../../../src/errors.js";
 import { kernelFuseDriver } from "../../../src/fs/fuse/kernel-driver.js";
-import { readMountInfo, topMountAt } from "../../../src/fs/fuse/mountinfo.js";
+import { readMountInfo, topMountAt } from "../../../src/mount-info.js";
 import { silentLogger } from "../../../src/log.js";
 import { MIB } from "../../../src/units.js";
 import { gate } from "../../fixtures/gate.js";

@@ -2,15 +2,19 @@ import { setImmediate as turn } from "node:timers/promises";
 import t from "tap";
 import { CancelledError, DiskIoError } from "../../../../src/errors.js";
 import { KIB, MIB } from "../../../../src/units.js";
+import type { ReadsOptions } from "../../../../src/fs/fuse/reads.js";
 import { readBody, request, TestSession } from "../../../fixtures/fuse-session.js";
 import { MemoryFileSystem, pattern, type MemoryFileSpec } from "../../../fixtures/memory-file-system.js";
 
 const DISK = 2;
 
-async function opened(t: Tap, spec: MemoryFileSpec) {
+/** Readers of these tests die when interrupted, unless a test says otherwise. */
+const DIES = { isDying: () => Promise.resolve(true) };
+
+async function opened(t: Tap, spec: MemoryFileSpec, reads: ReadsOptions = DIES) {
   const tree = new MemoryFileSystem();
   const record = tree.addFile("disk", spec);
-  const session = new TestSession(t, tree);
+  const session = new TestSession(t, tree, reads);
   await session.request(request(14, 2, DISK, new Uint8Array(8)));
   return { session, record };
 }
@@ -96,7 +100,7 @@ void t.test("a request longer than our buffers is refused, never cut", async (t)
   t.equal(record.reads.length, 0);
 });
 
-void t.test("an interrupted read is answered EINTR at once, and only once", async (t) => {
+void t.test("an interrupted read of a dying reader is answered EINTR at once, and only once", async (t) => {
   const gates = new Gates();
   const { session } = await opened(t, { size: MIB, beforeRead: gates.beforeRead });
   await session.request(read(10, 0, 4096));
@@ -108,6 +112,34 @@ void t.test("an interrupted read is answered EINTR at once, and only once", asyn
   t.equal((await session.all()).length, 2, "OPEN and the interrupted READ");
   const unknown = await session.last(interrupt(4711));
   t.strictSame([unknown.unique, unknown.error], [4712n, -11], "unknown: EAGAIN, so that the kernel repeats it");
+});
+
+void t.test("a reader that lives through a signal waits for its data, one that dies later is freed then", async (t) => {
+  const gates = new Gates();
+  let dies = false;
+  let looks = 0;
+  const isDying = (): Promise<boolean> => {
+    looks++;
+    return Promise.resolve(dies);
+  };
+  const { session } = await opened(t, { size: MIB, beforeRead: gates.beforeRead }, { isDying });
+  await session.request(read(10, 0, 4096));
+  await session.request(read(12, 8192, 4096));
+  await session.request(interrupt(10));
+  await session.request(interrupt(10));
+  await session.request(interrupt(12));
+  t.equal((await session.all()).length, 1, "only OPEN is answered");
+  t.equal(looks, 2, "one watch per read");
+  gates.waiting[0]?.go();
+  t.equal((await session.last(read(14, 0, 0))).error, 0);
+  await session.session.replies.settled();
+  t.ok(
+    (await session.all()).some((reply) => reply.unique === 10n && reply.error === 0),
+    "the first one gets its data",
+  );
+  dies = true;
+  while (!(await session.all()).some((reply) => reply.unique === 12n)) await turn();
+  t.equal((await session.all()).find((reply) => reply.unique === 12n)?.error, -4, "the second one dies");
 });
 
 void t.test("reads beyond 64 MiB in service wait in line and then run, interrupted ones not at all", async (t) => {

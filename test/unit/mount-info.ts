@@ -1,5 +1,5 @@
 import t from "tap";
-import { parseMountInfo, readMountInfo, topMountAt } from "../../../../src/fs/fuse/mountinfo.js";
+import { parseMountInfo, readMountInfo, topMountAt } from "../../src/mount-info.js";
 
 const TEXT = `22 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw
 40 22 0:53 / /mnt/with\\040space ro,nosuid,nodev,noexec shared:9 master:2 - fuse.vmmount vm\\0401\\134x ro,user_id=0

@@ -1,5 +1,8 @@
 import { readFile } from "node:fs/promises";
 
+/** How the mounts of vmmount show in the mount table. */
+export const MOUNT_TYPE = "fuse.vmmount";
+
 /** One line of /proc/self/mountinfo (proc(5)). */
 export interface MountInfo {
   /** `major:minor` of st_dev: one file system, wherever it is mounted. */
@@ -9,9 +12,9 @@ export interface MountInfo {
   readonly source: string;
 }
 
-/** Spaces, tabs, newlines and backslashes are written as a backslash and three octal digits. */
-function unescaped(text: string): string {
-  return text.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
+/** Every mount of this mount namespace, in mount order. Reading it asks no file system anything, so none can hang it. */
+export async function readMountInfo(): Promise<readonly MountInfo[]> {
+  return parseMountInfo(await readFile("/proc/self/mountinfo", "utf8"));
 }
 
 /** `id parent major:minor root mountpoint options [tags...] - type source superoptions`; other lines are left out. */
@@ -27,12 +30,12 @@ export function parseMountInfo(text: string): readonly MountInfo[] {
   return mounts;
 }
 
+/** Space, tab, newline and backslash are written as a backslash and three octal digits; other bytes as they are. */
+function unescaped(text: string): string {
+  return text.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
+}
+
 /** The mount that a path lookup of `mountPoint` ends in: later lines lie on top of earlier ones. */
 export function topMountAt(mounts: readonly MountInfo[], mountPoint: string): MountInfo | undefined {
   return mounts.findLast((mount) => mount.mountPoint === mountPoint);
-}
-
-/** Reading this file asks no file system anything, so a hanging mount, our own above all, does not matter. */
-export async function readMountInfo(): Promise<readonly MountInfo[]> {
-  return parseMountInfo(await readFile("/proc/self/mountinfo", "utf8"));
 }
