@@ -1,7 +1,15 @@
 import { rm } from "node:fs/promises";
 import type { Config } from "../config.js";
 import { deadline } from "../deadline.js";
-import { BusyError, errorChain, LeftoverError, NotFoundError, RefusedError, UnreachableError } from "../errors.js";
+import {
+  BusyError,
+  errorChain,
+  errorFacts,
+  LeftoverError,
+  NotFoundError,
+  RefusedError,
+  UnreachableError,
+} from "../errors.js";
 import { MNT_DETACH, UMOUNT_NOFOLLOW, umount } from "../libc.js";
 import type { Logger } from "../log.js";
 import { retry } from "../retry.js";
@@ -65,15 +73,18 @@ export async function unmountTarget(target: string, options: UnmountOptions): Pr
 export async function unmountSession(entry: SessionEntry, options: UnmountOptions): Promise<UnmountResult> {
   const mountPoint = entry.facts?.mountPoint ?? "";
   if (!entry.isLive) return recoverSession(entry, options);
+  let goesOn = false;
   try {
     const message = await askUmount(options.paths.controlSocket(entry.id), options);
     return { mountPoint, session: entry.id, message };
   } catch (error) {
+    goesOn = errorFacts(error).name === "busy";
     if (!(error instanceof UnreachableError)) throw error;
     // It may have ended, well or badly, while we knocked.
     const now = (await listSessions(options.paths)).find(({ id }) => id === entry.id);
     if (now === undefined) return { mountPoint, session: entry.id, message: `Unmounted "${mountPoint}"` };
     if (now.isLive) {
+      goesOn = true;
       throw new BusyError(`Cannot unmount session ${entry.id}: its process works on it and does not answer`, {
         cause: error,
         retryable: true,
@@ -82,7 +93,7 @@ export async function unmountSession(entry: SessionEntry, options: UnmountOption
     }
     return await recoverSession(now, options);
   } finally {
-    if (entry.facts !== undefined && !(await daemonEnded(entry.facts.pid, entry.id))) {
+    if (!goesOn && entry.facts !== undefined && !(await daemonEnded(entry.facts.pid, entry.id))) {
       options.logger.debug(`The mount daemon ${entry.facts.pid} still runs`);
     }
   }
