@@ -1,6 +1,9 @@
 /** Longest text compared: the distance costs length squared, and names longer than this are not typed by hand. */
 const CHARS_MAX = 120;
 
+/** Shorter texts are part of nearly everything. */
+const CONTAINED_CHARS_MIN = 3;
+
 /** Edit distance (insert, delete, replace, swap of neighbours), ignoring case. */
 function distance(a: string, b: string): number {
   const rows: number[][] = [Array.from({ length: b.length + 1 }, (_, j) => j)];
@@ -29,10 +32,12 @@ export function closeNames(wanted: string, candidates: readonly string[], most =
   return [...new Set(candidates)]
     .map((name) => {
       const folded = name.toLowerCase().slice(0, CHARS_MAX);
-      const contains = target.length >= 3 && (folded.includes(target) || target.includes(folded));
+      const contains =
+        (target.length >= CONTAINED_CHARS_MIN && folded.includes(target)) ||
+        (folded.length >= CONTAINED_CHARS_MIN && target.includes(folded));
       return { name, far: contains ? 0.5 : distance(target, folded), length: Math.max(folded.length, target.length) };
     })
-    .filter(({ far, length }) => far <= Math.max(1, length / 3))
+    .filter(({ far, length }) => far < length && far <= Math.max(1, length / 3))
     .sort((a, b) => a.far - b.far || a.name.localeCompare(b.name))
     .slice(0, most)
     .map(({ name }) => name);

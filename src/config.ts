@@ -1,6 +1,6 @@
 import { readFileSync, statSync } from "node:fs";
 import { homedir } from "node:os";
-import { join } from "node:path";
+import { isAbsolute, join } from "node:path";
 import { parse } from "smol-toml";
 import type { z } from "zod";
 import { closeNames } from "./close-names.js";
@@ -87,10 +87,24 @@ export function loadConfig(input: ConfigInput): Config {
 function configFiles(input: ConfigInput): string[] {
   const explicit = input.file ?? input.env["VMMOUNT_CONFIG"];
   if (explicit !== undefined && explicit !== "") return [explicit];
-  const home = input.env["XDG_CONFIG_HOME"] ?? join(input.env["HOME"] ?? homedir(), ".config");
-  return ["/etc/vmmount/config.toml", join(home, "vmmount/config.toml")].filter(
-    (path) => statSync(path, { throwIfNoEntry: false })?.isFile() === true,
+  // XDG Base Directory Specification: an empty or relative value counts as unset. A file of the current directory,
+  // which may belong to somebody else, must not configure us.
+  const [xdg, home = homedir()] = [input.env["XDG_CONFIG_HOME"], input.env["HOME"]].map((path) =>
+    path !== undefined && isAbsolute(path) ? path : undefined,
   );
+  const usual = ["/etc/vmmount/config.toml", join(xdg ?? join(home, ".config"), "vmmount/config.toml")];
+  return usual.filter((path) => isFile(path));
+}
+
+function isFile(path: string): boolean {
+  try {
+    return statSync(path, { throwIfNoEntry: false })?.isFile() === true;
+  } catch (error) {
+    throw new ConfigError(`Cannot look for configuration file "${path}": ${(error as Error).message}`, {
+      cause: error,
+      hint: "Make it readable, or name another one with --config",
+    });
+  }
 }
 
 function readTable(path: string): { path: string; table: Record<string, unknown> } {
@@ -107,12 +121,14 @@ function asTable(value: unknown, path: string, where: string): Record<string, un
   if (typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof Date)) {
     return value as Record<string, unknown>;
   }
-  throw new ConfigError(`Cannot use "${where}" in "${path}": it must be a table, such as [${where}.NAME]`);
+  const example = where === "server" ? "[server.NAME]" : `[${where}]`;
+  throw new ConfigError(`Cannot use "${where}" in "${path}": it must be a table, such as ${example}`);
 }
 
 /** Tables to dotted keys; `[server.*]` is handled apart. */
 function flatten(table: Record<string, unknown>, path: string): Partial<Record<SettingKey, unknown>> {
-  const flat: Record<string, unknown> = {};
+  // Without a prototype: "__proto__" and "constructor" are unknown keys like any other.
+  const flat = Object.create(null) as Record<string, unknown>;
   for (const [section, value] of Object.entries(table)) {
     if (section === "server") continue;
     if (SETTING_KEYS.some((key) => key.startsWith(`${section}.`))) {
@@ -122,7 +138,7 @@ function flatten(table: Record<string, unknown>, path: string): Partial<Record<S
     }
   }
   for (const key of Object.keys(flat)) {
-    if (!(key in SETTINGS)) throw unknownKey(key, SETTING_KEYS, path);
+    if (!Object.hasOwn(SETTINGS, key)) throw unknownKey(key, SETTING_KEYS, path);
   }
   return flat;
 }

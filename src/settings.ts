@@ -21,15 +21,21 @@ const durationMs = z.union([z.string(), z.number()]).transform((value, context) 
   }
 });
 
+/** A limit of nothing would end the work before it begins. */
+const timeoutMs = durationMs.refine((value) => value > 0, "Cannot use a limit of no time at all");
+
 /** Text from the environment or a flag, a number or boolean from TOML. */
-const integer = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
+const integer = (min: number, max: number) =>
+  z
+    .union([z.number(), z.string().regex(/^\d+$/, "Cannot read this as a number: write digits only").transform(Number)])
+    .pipe(z.number().int().min(min).max(max));
 const flag = z.union([
   z.boolean(),
   z.enum(["true", "false", "yes", "no", "1", "0"]).transform((text) => ["true", "yes", "1"].includes(text)),
 ]);
 const octalMode = z.union([z.string(), z.number()]).transform((value, context) => {
   const text = String(value);
-  if (!/^0?[0-4][0-4][0-4]$/.test(text)) {
+  if (!/^0?[04]{3}$/.test(text)) {
     context.addIssue({
       code: "custom",
       message: `Cannot use "${text}" as a file mode: write octal read bits such as "0440"`,
@@ -118,10 +124,10 @@ export const SETTINGS = {
     "VMMOUNT_QUIESCE",
     "auto: try, else crash-consistent with a warning; require: fail; off: never ask the guest",
   ),
-  "snapshot.timeout": setting(durationMs, "15m", "VMMOUNT_SNAPSHOT_TIMEOUT", "how long creating a snapshot may take"),
+  "snapshot.timeout": setting(timeoutMs, "15m", "VMMOUNT_SNAPSHOT_TIMEOUT", "how long creating a snapshot may take"),
   // Consolidation of a busy VM with a large delta is known to take hours; giving up early leaves it running unwatched.
   "snapshot.remove_timeout": setting(
-    durationMs,
+    timeoutMs,
     "12h",
     "VMMOUNT_REMOVE_TIMEOUT",
     "how long removing a snapshot may take",
@@ -146,7 +152,7 @@ export const SETTINGS = {
   ),
   // An agent that waits for minutes inside read(2) looks hung to its operator.
   "read.timeout": setting(
-    durationMs,
+    timeoutMs,
     "45s",
     "VMMOUNT_READ_TIMEOUT",
     "longest time a disk read may take with all its repetitions",
@@ -184,7 +190,8 @@ export const serverProfileSchema = z.strictObject({
     .regex(
       /^https:\/\/[^/?#@\s]+\/?$/,
       'Cannot use this URL: write "https://host" or "https://host:port", without user or path',
-    ),
+    )
+    .refine((url) => URL.canParse(url), "Cannot use this URL: its host or port is not possible"),
   user: z.string().min(1).optional(),
   password: z.string().min(1).optional(),
   password_file: z.string().startsWith("/").optional(),
