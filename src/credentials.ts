@@ -40,6 +40,8 @@ export interface CredentialInput {
   readonly passwordFile?: string | undefined;
   /** `--password-fd N` */
   readonly passwordFd?: number | undefined;
+  /** Hears every password before it is used, so that no log shows it. */
+  readonly onPassword?: ((password: string) => void) | undefined;
   /** Asks on the terminal; undefined when there is none. */
   readonly prompt?: ((question: string) => Promise<string>) | undefined;
 }
@@ -58,6 +60,12 @@ export interface Credential {
  * @throws ConfigError when none is found or a secret file is readable by others
  */
 export async function findCredential(input: CredentialInput): Promise<Credential> {
+  const found = await lookUp(input);
+  input.onPassword?.(found.password.reveal());
+  return found;
+}
+
+async function lookUp(input: CredentialInput): Promise<Credential> {
   const user = input.env["VMMOUNT_USER"] ?? input.server.user;
   if (user === undefined || user === "") {
     throw new ConfigError(`Cannot log in to "${input.server.name}": no user is configured`, {

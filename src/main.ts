@@ -41,6 +41,14 @@ function report(thrown: unknown): number {
   return facts.code;
 }
 
+/** `vmmount ls | head`: the reader has seen enough. As if SIGPIPE had ended us, which Node ignores. */
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") throw error;
+  process.exitCode = EXIT_CODES.signal.code + constants.signals.SIGPIPE;
+});
+// Without a reader there is nobody to tell.
+process.stderr.on("error", () => undefined);
+
 forbidCoreDumps();
 process.on("uncaughtException", (error) => {
   // Node's own exit code for this is 1, which backup products read as "skip quietly".
