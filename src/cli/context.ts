@@ -2,6 +2,7 @@ import { createInterface } from "node:readline/promises";
 import { Writable } from "node:stream";
 import type { Command } from "commander";
 import { type Config, loadConfig } from "../config.js";
+import { UsageError } from "../errors.js";
 import { createLogger, type Logger, SecretTexts } from "../log.js";
 import type { ServerChoice } from "../mount/connection.js";
 import { StatePaths } from "../mount/state-paths.js";
@@ -46,7 +47,6 @@ export interface CommandContext {
   readonly choice: ServerChoice;
   readonly terminal: Terminal;
   readonly logger: Logger;
-  readonly secrets: SecretTexts;
   readonly progress: ProgressLine;
   readonly program: string;
   readonly signal: AbortSignal;
@@ -84,10 +84,9 @@ export function createContext(
   return {
     config,
     paths: new StatePaths(config.settings),
-    choice: serverChoice(edge, options),
+    choice: serverChoice(edge, options, secrets),
     terminal,
     logger,
-    secrets,
     progress,
     program: edge.program,
     signal: edge.signal,
@@ -100,11 +99,12 @@ function levelFlag(options: CommonOptions): FlagSetting | undefined {
   if (options.logLevel !== undefined) return { key, value: options.logLevel, flag: "--log-level" };
   if (options.quiet === true) return { key, value: 1, flag: "--quiet" };
   // -v = 4 task progress, -vv = 5 API calls, -vvv = 6 wire dumps
-  if (options.verbose !== undefined) return { key, value: Math.min(3 + options.verbose, 6), flag: "--verbose" };
+  if (options.verbose !== undefined && options.verbose > 0)
+    return { key, value: Math.min(3 + options.verbose, 6), flag: "--verbose" };
   return undefined;
 }
 
-function serverChoice(edge: ProcessEdge, options: CommonOptions): ServerChoice {
+function serverChoice(edge: ProcessEdge, options: CommonOptions, secrets: SecretTexts): ServerChoice {
   return {
     server: options.server,
     user: options.user ?? edge.env["VMMOUNT_USER"],
@@ -115,6 +115,9 @@ function serverChoice(edge: ProcessEdge, options: CommonOptions): ServerChoice {
       env: { ...edge.env, ...(options.user !== undefined && { VMMOUNT_USER: options.user }) },
       passwordFile: options.passwordFile,
       passwordFd: options.passwordFd,
+      onPassword: (password) => {
+        secrets.add(password);
+      },
       prompt: edge.canPrompt ? promptPassword : undefined,
     },
   };
@@ -137,6 +140,11 @@ async function promptPassword(question: string): Promise<string> {
   }
 }
 
+function descriptorNumber(text: string): number {
+  if (/^\d{1,9}$/.test(text)) return Number(text);
+  throw new UsageError(`Cannot use --password-fd "${text}": it is the number of an open descriptor`);
+}
+
 /** The options of all commands, with those for the server where one is asked. */
 export function withCommonOptions(command: Command, asks: "a server" | "this host only"): Command {
   if (asks === "a server") {
@@ -144,7 +152,7 @@ export function withCommonOptions(command: Command, asks: "a server" | "this hos
       .option("-s, --server <name|url>", "configured server, or https://host[:port]")
       .option("-u, --user <name>", "user to log in as")
       .option("--password-file <file>", "file with the password in its first line, mode 0600")
-      .option("--password-fd <n>", "read the password from this open descriptor", Number)
+      .option("--password-fd <n>", "read the password from this open descriptor", descriptorNumber)
       .option("--ca-file <file>", "PEM file of the CA that signed the server's certificate")
       .option("--fingerprint <hex>", "accept exactly the certificate with this SHA-256 fingerprint")
       .option("--insecure", "do not verify the server's certificate (warns)");

@@ -1,7 +1,6 @@
 import { Command, CommanderError } from "commander";
 import { UsageError } from "../errors.js";
 import { EXIT_CODES } from "../exit-codes.js";
-import { runDaemon } from "../mount/daemon.js";
 import { VERSION } from "../version.js";
 import { addFind, addLs, addSnapshot } from "./browse.js";
 import { addConfig } from "./config-show.js";
@@ -41,6 +40,8 @@ export function createProgram(edge: ProcessEdge, onDaemon: (exitCode: number) =>
     .argument("[session]")
     .argument("[mount-point]")
     .action(async () => {
+      // Loaded when needed, as all that serves a mount: the other commands start faster without it.
+      const { runDaemon } = await import("../mount/daemon.js");
       onDaemon(await runDaemon());
     });
   return program;
@@ -68,7 +69,8 @@ export async function runCommandLine(argv: readonly string[], edge: ProcessEdge)
     await program.parseAsync([...argv], { from: "user" });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
-    if (error.exitCode === 0 || error.code === "commander.help") return exitCode;
+    if (error.exitCode === 0) return exitCode;
+    if (error.code === "commander.help") throw new UsageError("Cannot run: no command is given");
     throw new UsageError(error.message.replace(/^error: /, "").replace(/\n/g, " "), {
       cause: error,
       hint: "See vmmount --help",
