@@ -7,8 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { IntegrityError, MissingCapabilityError, VmmountError } from "../errors.js";
-import { initLab } from "../lab/init.js";
-import { type Lab, startLab } from "../lab/lab.js";
+import type { Lab } from "../lab/lab.js";
 import type { LabVmDisk } from "../lab/lab-vm.js";
 import {
   type CommandContext,
@@ -72,6 +71,7 @@ class Demo {
   async run(): Promise<object> {
     const lab = join(this.#directory, "lab");
     this.#say("Making a lab with two VMs (real ext4 file systems on GPT disks) …");
+    const [{ initLab }, { startLab }] = await Promise.all([import("../lab/init.js"), import("../lab/lab.js")]);
     await initLab(lab);
     await using server = await startLab({
       directory: lab,

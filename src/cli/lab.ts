@@ -3,8 +3,7 @@ import { once } from "node:events";
 import { isIP } from "node:net";
 import type { Command } from "commander";
 import { CancelledError, UsageError } from "../errors.js";
-import { initLab } from "../lab/init.js";
-import { type Lab, startLab } from "../lab/lab.js";
+import type { Lab } from "../lab/lab.js";
 import { type CommonOptions, createContext, type ProcessEdge, withCommonOptions } from "./context.js";
 import { answer } from "./output.js";
 
@@ -35,6 +34,7 @@ export function addLab(program: Command, edge: ProcessEdge): void {
     if (flags.dir === undefined)
       throw new UsageError("Cannot serve a lab: --dir is missing", { hint: "See vmmount lab --help" });
     const context = createContext(edge, flags);
+    const { startLab } = await import("../lab/lab.js");
     await using lab = await startLab({ directory: flags.dir, listen: address(flags.listen), logger: context.logger });
     if (flags.rules !== undefined) lab.rules.load(await readRules(flags.rules));
     answer(context.terminal, labFacts(lab), () => describeLab(lab));
@@ -55,6 +55,7 @@ function addInit(lab: Command, edge: ProcessEdge): void {
     .addHelpText("after", "\nExample:\n  vmmount lab init /srv/lab && vmmount lab --dir /srv/lab");
   withCommonOptions(init, "this host only").action(async (directory: string, flags: CommonOptions) => {
     const context = createContext(edge, flags);
+    const { initLab } = await import("../lab/init.js");
     await initLab(directory);
     answer(
       context.terminal,

@@ -18,8 +18,6 @@ import { Session } from "./session.js";
 const openDescriptor = promisify(open);
 const closeDescriptor = promisify(close);
 
-/** Shown by mount(8) and df(1); what updatedb's PRUNEFS has to name. */
-
 /** The kernel sends INIT during mount(2): without it by now, nothing works. */
 const INIT_MS = 10_000;
 
