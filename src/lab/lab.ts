@@ -144,8 +144,8 @@ function requestHandler(vcenter: VCenter, vms: readonly LabVm[], logger: Logger)
   return (request: IncomingMessage, response: ServerResponse): void => {
     route(request, response).catch((error: unknown) => {
       // A client that leaves while it sends is its own affair.
-      if (!request.socket.destroyed) logger.error("The lab failed to answer a request", { error: String(error) });
-      request.socket.destroy();
+      if (!response.destroyed) logger.error("The lab failed to answer a request", { error: String(error) });
+      response.destroy();
     });
   };
 }

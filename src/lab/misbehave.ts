@@ -1,10 +1,9 @@
-import type { IncomingMessage, ServerResponse } from "node:http";
+import type { ServerResponse } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import { sendPage } from "./http-request.js";
 import type { RuleAction } from "./rules.js";
 
 export interface Misbehaviour {
-  readonly request: IncomingMessage;
   readonly response: ServerResponse;
   readonly actions: readonly RuleAction[];
   readonly signal: AbortSignal;
@@ -15,13 +14,7 @@ export interface Misbehaviour {
  * Does what rules want done before a request is answered, in the order of the rules.
  * @returns false when the request has had its answer, or will never get one
  */
-export async function misbehave({
-  request,
-  response,
-  actions,
-  signal,
-  expireSessions,
-}: Misbehaviour): Promise<boolean> {
+export async function misbehave({ response, actions, signal, expireSessions }: Misbehaviour): Promise<boolean> {
   for (const action of actions) {
     switch (action.kind) {
       case "delay":
@@ -37,7 +30,7 @@ export async function misbehave({
         break;
       case "drop":
         if (action.when === "before") {
-          request.socket.destroy();
+          response.destroy();
           return false;
         }
         break;

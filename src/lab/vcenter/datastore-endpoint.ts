@@ -32,7 +32,7 @@ export class DatastoreEndpoint {
     const expireSessions = (): void => {
       this.#server.sessions.endAll();
     };
-    if (!(await misbehave({ request, response, actions, signal, expireSessions }))) return;
+    if (!(await misbehave({ response, actions, signal, expireSessions }))) return;
     if (!this.#isAllowed(request, response)) {
       response.setHeader("WWW-Authenticate", `Basic realm="VMware HTTP server"`);
       sendPage(response, 401, "Unauthorized");
@@ -43,7 +43,7 @@ export class DatastoreEndpoint {
       return;
     }
     if (dropsAnswer(actions)) {
-      request.socket.destroy();
+      response.destroy();
       return;
     }
     if (url.kind === "missing") sendPage(response, 404, "Not found");

@@ -52,11 +52,7 @@ export async function sendFile(transfer: FileTransfer): Promise<void> {
   await sendBytes(transfer, start, end + 1);
 }
 
-async function sendBytes(
-  { response, file, label, actions, signal, traffic, request }: FileTransfer,
-  from: number,
-  to: number,
-) {
+async function sendBytes({ response, file, label, actions, signal, traffic }: FileTransfer, from: number, to: number) {
   const rate = actions.find((action) => action.kind === "bandwidth")?.bytesPerSecond;
   const cut = actions.find((action) => action.kind === "cut")?.afterBytes;
   const end = cut === undefined ? to : Math.min(to, from + cut);
@@ -77,7 +73,7 @@ async function sendBytes(
     }
   }
   if (from === to) response.end();
-  else request.socket.destroy();
+  else response.destroy();
 }
 
 async function pace(began: number, dueMs: number, signal: AbortSignal): Promise<void> {

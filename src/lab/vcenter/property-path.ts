@@ -1,6 +1,6 @@
 import { fault, type Fault } from "./faults.js";
 import type { ManagedObject } from "./objects.js";
-import { dataShape, managedShape } from "./schema/lookup.js";
+import { dataShape, managedShape, PRIMITIVES } from "./schema/lookup.js";
 import type { Field } from "./schema/grammar.js";
 import type { Session } from "./sessions.js";
 import { declare, isData, isList, type Declared, type Value } from "./values.js";
@@ -34,7 +34,8 @@ export function checkPath(type: string, path: string): void {
     if (fields === undefined) return;
     const field: Field | undefined = fields.find((candidate) => candidate.name === step.name);
     if (field === undefined) throw invalid(path);
-    fields = field.array && step.key === undefined ? [] : dataShape(field.type)?.fields;
+    const isLeaf = PRIMITIVES.has(field.type) || field.type === "ref" || (field.array && step.key === undefined);
+    fields = isLeaf ? [] : dataShape(field.type)?.fields;
   }
 }
 

@@ -34,8 +34,8 @@ export class SdkEndpoint {
   async #soap(request: IncomingMessage, response: ServerResponse, path: string): Promise<void> {
     const body = await readBody(request, REQUEST_BYTES_MAX);
     if (body === undefined) {
+      response.setHeader("Connection", "close");
       sendPage(response, 413, "The request is too large");
-      request.socket.end();
       return;
     }
     let call: SoapCall;
@@ -57,7 +57,7 @@ export class SdkEndpoint {
     const expireSessions = (): void => {
       server.sessions.endAll();
     };
-    if (!(await misbehave({ request, response, actions, signal, expireSessions }))) return;
+    if (!(await misbehave({ response, actions, signal, expireSessions }))) return;
     if (server.sessions.isFull) {
       sendPage(response, 503, "Out of HTTP sessions: Limited to 2000");
       return;
@@ -76,7 +76,7 @@ export class SdkEndpoint {
       status: reply.status,
     });
     if (dropsAnswer(actions) || signal.aborted) {
-      request.socket.destroy();
+      response.destroy();
       return;
     }
     if (reply.opened !== undefined) {

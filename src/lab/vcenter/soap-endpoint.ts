@@ -11,6 +11,7 @@ import { decodeMoref } from "./decode.js";
 import { Fault, fault, invalidRequest, notAuthenticated, notFound } from "./faults.js";
 import { managedObject } from "./objects.js";
 import { checkPath, valueAt } from "./property-path.js";
+import { ruleFault } from "./rule-fault.js";
 import { parseFields, type Field } from "./schema/grammar.js";
 import { managedShape, methodShape } from "./schema/lookup.js";
 import { writeAny, writeData, writeField } from "./serialize.js";
@@ -70,7 +71,7 @@ export async function answerCall(call: SoapCall, context: SoapContext): Promise<
   let opened: Session | undefined;
   try {
     const failure = context.actions.find((action) => action.kind === "fault" && action.where === "call");
-    if (failure?.kind === "fault") throw fault(failure.name, failure.fields, failure.message);
+    if (failure?.kind === "fault") throw ruleFault(failure, call.target);
     const answer = await dispatch(call, context, (session) => {
       opened = session;
     });

@@ -39,6 +39,8 @@ await t.test("a document replaces rules and changes settings", (t) => {
   t.equal(rules.settings.sessionIdleMs, 1_800_000);
   rules.clear();
   t.strictSame(rules.actionsFor(call), []);
-  t.throws(() => { rules.load({ rules: [{ action: { kind: "explode" } }] } as unknown as RulesInput); }, ConfigError);
+  t.throws(() => {
+    rules.load({ rules: [{ action: { kind: "explode" } }] } as unknown as RulesInput);
+  }, ConfigError);
   t.end();
 });

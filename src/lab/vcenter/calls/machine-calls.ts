@@ -3,6 +3,7 @@ import { createSnapshot, mergeUnneededLinks, removeSnapshots } from "../../snaps
 import type { Call, Handler, Handlers } from "../call.js";
 import { fault, Fault, notFound } from "../faults.js";
 import { powerWord } from "../inventory/machine-summary.js";
+import { ruleFault } from "../rule-fault.js";
 import { data, moref, type Moref, type Value } from "../values.js";
 
 /** Longest name of a snapshot. */
@@ -28,7 +29,7 @@ function startTask(call: Call, descriptionId: string, effect: (machine: Machine)
     cancelable: method !== "RemoveSnapshot_Task" && method !== "ConsolidateVMDisks_Task",
     durationMs: actions.reduce((sum, action) => sum + (action.kind === "taskDuration" ? action.ms : 0), 0),
     effect: async () => {
-      if (failure?.kind === "fault") throw fault(failure.name, failure.fields, failure.message);
+      if (failure?.kind === "fault") throw ruleFault(failure, call.target.ref);
       const result = await effect(machine);
       await server.world.save(false);
       return result;
