@@ -100,6 +100,7 @@ function isFile(path: string): boolean {
   try {
     return statSync(path, { throwIfNoEntry: false })?.isFile() === true;
   } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOTDIR") return false;
     throw new ConfigError(`Cannot look for configuration file "${path}": ${(error as Error).message}`, {
       cause: error,
       hint: "Make it readable, or name another one with --config",

@@ -3,7 +3,7 @@ import { LOG_LEVEL_DEFAULT, LOG_LEVELS } from "./log.js";
 import type { RetryPolicy } from "./retry.js";
 import { KIB, MIB, parseBytes, parseDurationMs } from "./units.js";
 
-const size = z.union([z.string(), z.number()]).transform((value, context) => {
+const size = z.union([z.string(), z.number()], 'Write a size such as "256MiB"').transform((value, context) => {
   try {
     return parseBytes(String(value));
   } catch (error) {
@@ -12,7 +12,7 @@ const size = z.union([z.string(), z.number()]).transform((value, context) => {
   }
 });
 
-const durationMs = z.union([z.string(), z.number()]).transform((value, context) => {
+const durationMs = z.union([z.string(), z.number()], 'Write a duration such as "30s"').transform((value, context) => {
   try {
     return parseDurationMs(String(value));
   } catch (error) {
@@ -26,24 +26,33 @@ const timeoutMs = durationMs.refine((value) => value > 0, "Cannot use a limit of
 
 /** Text from the environment or a flag, a number or boolean from TOML. */
 const integer = (min: number, max: number) =>
-  z
-    .union([z.number(), z.string().regex(/^\d+$/, "Cannot read this as a number: write digits only").transform(Number)])
-    .pipe(z.number().int().min(min).max(max));
-const flag = z.union([
-  z.boolean(),
-  z.enum(["true", "false", "yes", "no", "1", "0"]).transform((text) => ["true", "yes", "1"].includes(text)),
-]);
-const octalMode = z.union([z.string(), z.number()]).transform((value, context) => {
-  const text = String(value);
-  if (!/^0?[04]{3}$/.test(text)) {
-    context.addIssue({
-      code: "custom",
-      message: `Cannot use "${text}" as a file mode: write octal read bits such as "0440"`,
-    });
+  z.union([z.string(), z.number()], `Write an integer from ${min} to ${max}`).transform((value, context) => {
+    const number = /^\d+$/.test(String(value)) ? Number(value) : Number.NaN;
+    if (number >= min && number <= max) return number;
+    const message = `Cannot use "${value}" as a number: write an integer from ${min} to ${max}`;
+    context.addIssue({ code: "custom", message });
     return z.NEVER;
-  }
-  return Number.parseInt(text, 8);
-});
+  });
+const flag = z.union(
+  [
+    z.boolean(),
+    z.enum(["true", "false", "yes", "no", "1", "0"]).transform((text) => ["true", "yes", "1"].includes(text)),
+  ],
+  'Write "true" or "false"',
+);
+const octalMode = z
+  .union([z.string(), z.number()], 'Write octal read bits such as "0440"')
+  .transform((value, context) => {
+    const text = String(value);
+    if (!/^0?[04]{3}$/.test(text)) {
+      context.addIssue({
+        code: "custom",
+        message: `Cannot use "${text}" as a file mode: write octal read bits such as "0440"`,
+      });
+      return z.NEVER;
+    }
+    return Number.parseInt(text, 8);
+  });
 
 interface Setting<T> {
   readonly schema: z.ZodType<T>;
