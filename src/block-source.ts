@@ -37,5 +37,3 @@ export interface BlockSource extends AsyncDisposable {
   /** These bytes are one range of a local file: the kernel may read them without us. */
   localFile?(): { readonly fd: number; readonly offset: Bytes } | undefined;
 }
-
-export type BlockFilter = (below: BlockSource) => BlockSource;
