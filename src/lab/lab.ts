@@ -26,7 +26,7 @@ export interface LabOptions {
 }
 
 /** The user that every lab has, named like vCenter's own. */
-export const LAB_USER = "administrator@vsphere.local";
+const LAB_USER = "administrator@vsphere.local";
 
 /** A running stand-in vCenter with real disk images behind it. */
 export class Lab implements AsyncDisposable {

@@ -68,7 +68,7 @@ const rulesDocument = z.strictObject({
   rules: z.array(rule).default([]),
 });
 
-export type Rule = z.infer<typeof rule>;
+type Rule = z.infer<typeof rule>;
 export type RuleInput = z.input<typeof rule>;
 export type RulesInput = z.input<typeof rulesDocument>;
 export type RuleAction = z.infer<typeof action>;

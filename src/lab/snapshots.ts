@@ -1,5 +1,3 @@
-import { basename } from "node:path";
-import { NotFoundError } from "../errors.js";
 import type { Machine, MachineSnapshot, SnapshotDisk } from "./machine.js";
 
 export interface SnapshotRequest {
@@ -25,21 +23,16 @@ export async function createSnapshot(machine: Machine, request: SnapshotRequest)
   return snapshot;
 }
 
-/**
- * Takes snapshots off the tree and merges the links that no snapshot needs any more.
- * @param consolidate false leaves the links, and the machine asks for consolidation
- */
-export async function removeSnapshots(
-  machine: Machine,
-  refs: ReadonlySet<string>,
-  consolidate: boolean,
-): Promise<void> {
-  const before = machine.snapshots.length;
+/** Takes snapshots off the tree. Their links stay until they are merged, and the machine asks for that. */
+export function forgetSnapshots(machine: Machine, refs: ReadonlySet<string>): void {
   machine.snapshots = machine.snapshots.filter((snapshot) => !refs.has(snapshot.ref));
-  if (machine.snapshots.length === before) throw new NotFoundError(`Cannot find these snapshots of ${machine.name}`);
-  if (consolidate) await mergeUnneededLinks(machine);
-  else machine.consolidationNeeded = machine.disks.some((disk) => unneeded(machine, disk.key) !== undefined);
+  machine.consolidationNeeded = needsConsolidation(machine);
   machine.touch();
+}
+
+/** Whether a disk has a frozen link that no snapshot needs. */
+export function needsConsolidation(machine: Machine): boolean {
+  return machine.disks.some((disk) => unneeded(machine, disk.key) !== undefined);
 }
 
 /** Merges every link that no snapshot froze into its parent. */
@@ -64,9 +57,4 @@ function unneeded(machine: Machine, diskKey: number): string | undefined {
   const held = new Set(machine.snapshots.map((snapshot) => snapshot.disks.get(diskKey)?.frozen));
   const links = machine.disk(diskKey).links.slice(0, -1);
   return links.map(({ link }) => link.files.descriptor).find((path) => !held.has(path));
-}
-
-/** `web01-000001.vmdk`: for logs. */
-export function frozenNames(snapshot: MachineSnapshot): string[] {
-  return [...snapshot.disks.values()].map((disk) => basename(disk.frozen));
 }

@@ -16,7 +16,7 @@ export interface TrafficReport {
   readonly inFlightMax: number;
 }
 
-export interface FileTraffic {
+interface FileTraffic {
   readonly requests: number;
   readonly bytesSent: number;
 }

@@ -3,7 +3,7 @@ import { basename, join } from "node:path";
 import { ConfigError } from "../errors.js";
 import { VMX_BYTES_MAX, VmxFile } from "./vmx.js";
 
-export type Bus = "scsi" | "sata" | "ide" | "nvme";
+type Bus = "scsi" | "sata" | "ide" | "nvme";
 
 export interface ControllerSlot {
   readonly key: number;

@@ -6,6 +6,7 @@ import type { Logger } from "../log.js";
 import { defaultMachineSettings, readLabConfig } from "./lab-config.js";
 import { readLabState, writeLabState, type LabState, type MachineState } from "./lab-state.js";
 import { Machine } from "./machine.js";
+import { needsConsolidation } from "./snapshots.js";
 
 /** Everything behind the servers: the machines with their disks, and who is told when they change. */
 export class World {
@@ -46,6 +47,8 @@ export class World {
         machines.push(await Machine.open(datastore, path, settings, known));
       }
     }
+    // A lab that was killed may have left links behind.
+    for (const machine of machines) machine.consolidationNeeded ||= needsConsolidation(machine);
     if (!state.clean) {
       // As after a host's power loss: writes may be missing from the logs, so old change ids must not be answered.
       logger.warn("The lab was not closed in order: change tracking begins anew");

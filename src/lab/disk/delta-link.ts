@@ -95,6 +95,7 @@ export class DeltaLink implements DiskLink {
     const first = at / SECTOR_BYTES;
     const count = bytes.length / SECTOR_BYTES;
     const touched = new Set<number>();
+    const tablesBefore = this.#tables.size;
     for (let sector = first; sector < first + count; sector++) {
       const { table, entry } = cowdPosition(this.#layout, sectors(sector));
       const entries = this.#tables.get(table) ?? this.#addTable(table);
@@ -107,6 +108,7 @@ export class DeltaLink implements DiskLink {
       await this.#file.write(bytes, from, run.count * SECTOR_BYTES, run.source * SECTOR_BYTES);
     }
     for (const table of touched) await this.#saveTable(table);
+    if (this.#tables.size > tablesBefore) await this.#saveDirectory();
     if (touched.size > 0)
       await this.#file.write(encodeCowdHeader({ ...this.#layout, free: this.#free }), 0, undefined, 0);
   }
@@ -145,8 +147,11 @@ export class DeltaLink implements DiskLink {
     const at = this.#directory[table];
     if (entries === undefined || at === undefined) return;
     await this.#file.write(encodeCowdEntries(entries), 0, COWD_TABLE_BYTES, at * SECTOR_BYTES);
-    const directory = encodeCowdEntries(this.#directory);
-    await this.#file.write(directory, 0, directory.length, sectorsToBytes(this.#layout.directory));
+  }
+
+  async #saveDirectory(): Promise<void> {
+    const bytes = encodeCowdEntries(this.#directory);
+    await this.#file.write(bytes, 0, bytes.length, sectorsToBytes(this.#layout.directory));
   }
 
   *#runs(first: number, count: number): Generator<Run> {

@@ -1,24 +1,20 @@
 import { randomBytes } from "node:crypto";
-import { readdir, rm } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { rm } from "node:fs/promises";
+import { basename } from "node:path";
 import pLimit from "p-limit";
 import writeFileAtomic from "write-file-atomic";
 import { NotFoundError } from "../../errors.js";
 import { NO_PARENT_CID, type VmdkDescriptor } from "../../image/vmdk/descriptor.js";
 import { formatDescriptor } from "../../image/vmdk/descriptor-text.js";
-import { SECTOR_BYTES, bytesToSectors, bytes as asBytes, sectors, sectorsToBytes } from "../../units.js";
+import { SECTOR_BYTES, sectorsToBytes } from "../../units.js";
 import { mergeRanges, type Range } from "../ranges.js";
 import type { DiskSlot } from "../vm-folder.js";
 import type { ChangeLog } from "./change-log.js";
-import { DeltaLink } from "./delta-link.js";
-import { readChain, readDescriptor, type DiskLink } from "./link.js";
+import { copyLink, createDelta } from "./delta-files.js";
+import { readChain, type OpenLink } from "./link.js";
 import { openLink } from "./open-link.js";
 
-/** Bytes copied at a time when a delta is merged into its parent. */
-const MERGE_CHUNK_BYTES = 4 * 1024 * 1024;
-
-interface ChainLink {
-  readonly link: DiskLink;
+interface ChainLink extends OpenLink {
   descriptor: VmdkDescriptor;
   /** Whether the content id has been changed since the link became the newest: once per opening is enough. */
   marked: boolean;
@@ -70,18 +66,18 @@ export class LabDisk {
   }
 
   /** Base first. */
-  get links(): readonly { readonly link: DiskLink; readonly descriptor: VmdkDescriptor }[] {
+  get links(): readonly OpenLink[] {
     return this.#chain;
   }
 
-  get newest(): { readonly link: DiskLink; readonly descriptor: VmdkDescriptor } {
+  get newest(): OpenLink {
     const last = this.#chain.at(-1);
     if (last === undefined) throw new NotFoundError(`Cannot find a link of disk ${this.key}`);
     return last;
   }
 
   /** The links up to and with the one whose descriptor has this path: what a snapshot shows. */
-  chainTo(descriptorPath: string): readonly { readonly link: DiskLink; readonly descriptor: VmdkDescriptor }[] {
+  chainTo(descriptorPath: string): readonly OpenLink[] {
     const at = this.#chain.findIndex(({ link }) => link.files.descriptor === descriptorPath);
     if (at < 0) throw new NotFoundError(`Cannot find link ${descriptorPath} of disk ${this.key}`);
     return this.#chain.slice(0, at + 1);
@@ -126,25 +122,12 @@ export class LabDisk {
   freeze(): Promise<string> {
     return this.#turn(async () => {
       const frozen = this.newest;
-      const name = await this.#deltaName();
-      const folder = dirname(frozen.link.files.descriptor);
-      const capacity = bytesToSectors(asBytes(this.capacity));
-      await DeltaLink.create(join(folder, `${name}-delta.vmdk`), capacity);
-      const descriptor: VmdkDescriptor = {
-        version: 1,
-        encoding: "UTF-8",
-        cid: frozen.descriptor.cid,
-        parentCid: frozen.descriptor.cid,
-        createType: "vmfsSparse",
-        parentFileNameHint: basename(frozen.link.files.descriptor),
-        extents: [
-          { access: "RW", sectors: capacity, type: "VMFSSPARSE", name: `${name}-delta.vmdk`, offset: sectors(0) },
-        ],
-        ddb: new Map([["ddb.longContentID", longContentId(frozen.descriptor)]]),
-      };
-      const path = join(folder, `${name}.vmdk`);
-      await writeFileAtomic(path, formatDescriptor(descriptor), { mode: 0o600 });
-      const link = await openLink(await readDescriptor(path));
+      const { path, descriptor } = await createDelta(
+        this.#chain[0]?.link.files.descriptor ?? "",
+        frozen,
+        this.capacity,
+      );
+      const link = await openLink({ path, descriptor });
       this.#chain.push({ link, descriptor, marked: false });
       return frozen.link.files.descriptor;
     });
@@ -162,7 +145,7 @@ export class LabDisk {
       if (parent === undefined || child === undefined) {
         throw new NotFoundError(`Cannot merge into ${frozen}: nothing was written after it`);
       }
-      for (const range of await child.link.allocated()) await this.#copy(child.link, parent.link, range);
+      await copyLink(child.link, parent.link);
       // The parent now holds what the child held, and later links name the child's content id.
       await this.#describe(parent, { ...parent.descriptor, cid: child.descriptor.cid });
       parent.marked = child.marked;
@@ -185,31 +168,9 @@ export class LabDisk {
     });
   }
 
-  async #copy(from: DiskLink, to: DiskLink, range: Range): Promise<void> {
-    for (let done = 0; done < range.length;) {
-      const chunk = new Uint8Array(Math.min(MERGE_CHUNK_BYTES, range.length - done));
-      await from.overlay(chunk, range.start + done);
-      await to.write(chunk, range.start + done);
-      done += chunk.length;
-    }
-  }
-
   async #describe(link: ChainLink, descriptor: VmdkDescriptor): Promise<void> {
     await writeFileAtomic(link.link.files.descriptor, formatDescriptor(descriptor), { mode: 0o600 });
     link.descriptor = descriptor;
-  }
-
-  /** `disk-000001`, the first number that is free in the folder. */
-  async #deltaName(): Promise<string> {
-    const base = this.#chain[0]?.link.files.descriptor ?? "";
-    const stem = basename(base, ".vmdk");
-    const taken = new Set(await readdir(dirname(base)));
-    // Bound: a folder with a million deltas is not a lab.
-    for (let number = 1; number < 1_000_000; number++) {
-      const name = `${stem}-${String(number).padStart(6, "0")}`;
-      if (!taken.has(`${name}.vmdk`) && !taken.has(`${name}-delta.vmdk`)) return name;
-    }
-    throw new NotFoundError(`Cannot find a free name for a delta of ${stem}`);
   }
 
   #check(at: number, length: number): void {
@@ -224,8 +185,4 @@ export class LabDisk {
 /** Any number that is neither "no parent" nor the placeholder of a fresh disk. */
 function randomCid(): number {
   return randomBytes(4).readUInt32BE(0) % (NO_PARENT_CID - 1);
-}
-
-function longContentId(parent: VmdkDescriptor): string {
-  return parent.ddb.get("ddb.longContentID") ?? parent.cid.toString(16).padStart(32, "0");
 }

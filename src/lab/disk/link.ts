@@ -23,6 +23,12 @@ export interface DiskLink extends AsyncDisposable {
   allocated(): Promise<Range[]>;
 }
 
+/** A link of an open chain. */
+export interface OpenLink {
+  readonly link: DiskLink;
+  readonly descriptor: VmdkDescriptor;
+}
+
 export interface ReadDescriptor {
   readonly path: string;
   readonly descriptor: VmdkDescriptor;

@@ -7,7 +7,7 @@ import { bytes, bytesToSectors, sectors } from "../../units.js";
 import { spacedUuid } from "../disk/change-log.js";
 import { VmxFile } from "../vmx.js";
 
-export interface NewDisk {
+interface NewDisk {
   /** `scsi0:0` */
   readonly node: string;
   /** File name without `.vmdk`. */

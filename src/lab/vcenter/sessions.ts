@@ -6,7 +6,7 @@ import { data, type Data } from "./values.js";
 export const SESSION_COOKIE = "vmware_soap_session";
 
 /** As vCenter's default of `maxSessionCount`: "Out of HTTP sessions: Limited to 2000". */
-export const SESSIONS_MAX = 2000;
+const SESSIONS_MAX = 2000;
 
 export interface Session {
   readonly key: string;

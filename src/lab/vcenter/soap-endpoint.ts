@@ -21,7 +21,7 @@ import type { VCenter } from "./vcenter.js";
 import { escapeXml, parseXml, type Element } from "./xml.js";
 
 const SOAP_ENVELOPE = "http://schemas.xmlsoap.org/soap/envelope/";
-export const VIM = "urn:vim25";
+const VIM = "urn:vim25";
 
 /** The method that a request calls, before anything is decoded: enough for rules and counters. */
 export interface SoapCall {

@@ -133,7 +133,7 @@ export function escapeXml(text: string): string {
     .replaceAll("\r", "&#xD;");
 }
 
-export const XSI = "http://www.w3.org/2001/XMLSchema-instance";
+const XSI = "http://www.w3.org/2001/XMLSchema-instance";
 
 /** The local part of `xsi:type`, whatever the prefix. */
 export function xsiType(element: Element): string | undefined {

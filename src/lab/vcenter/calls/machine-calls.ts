@@ -1,5 +1,5 @@
 import type { Machine } from "../../machine.js";
-import { createSnapshot, mergeUnneededLinks, removeSnapshots } from "../../snapshots.js";
+import { createSnapshot, forgetSnapshots, mergeUnneededLinks } from "../../snapshots.js";
 import type { Call, Handler, Handlers } from "../call.js";
 import { fault, Fault, notFound } from "../faults.js";
 import { powerWord } from "../inventory/machine-summary.js";
@@ -81,7 +81,10 @@ function startRemoval(call: Call, descriptionId: string, refs: (machine: Machine
     if (chosen.size === 0) return undefined;
     if (![...chosen].every((ref) => machine.snapshot(ref) !== undefined)) throw notFound(call.target.ref);
     const keepsLinks = call.actions.some((action) => action.kind === "skipConsolidation");
-    await removeSnapshots(machine, chosen, !keepsLinks && (call.args.flag("consolidate") ?? true));
+    forgetSnapshots(machine, chosen);
+    // On disk before the bytes move: a lab that is killed meanwhile must not show a snapshot whose links have changed.
+    await call.server.world.save(false);
+    if (!keepsLinks && (call.args.flag("consolidate") ?? true)) await mergeUnneededLinks(machine);
     return undefined;
   });
 }

@@ -1,6 +1,6 @@
 import type { LabDisk } from "../../disk/lab-disk.js";
 import { SECTOR_BYTES } from "../../../units.js";
-import type { DiskLink } from "../../disk/link.js";
+import type { OpenLink } from "../../disk/link.js";
 import type { VmdkDescriptor } from "../../../image/vmdk/descriptor.js";
 import type { Machine, MachineSnapshot } from "../../machine.js";
 import type { ControllerSlot, NetworkSlot } from "../../vm-folder.js";
@@ -92,15 +92,10 @@ function diskDevice(
   });
 }
 
-interface ChainLink {
-  readonly link: DiskLink;
-  readonly descriptor: VmdkDescriptor;
-}
-
 function backing(
   machine: Machine,
   disk: LabDisk,
-  chain: readonly ChainLink[],
+  chain: readonly OpenLink[],
   changeId: string | undefined,
   places: DevicePlaces,
 ): Data {

@@ -32,21 +32,7 @@ export function configInfo(machine: Machine, places: DevicePlaces, at?: MachineS
     alternateGuestName: "",
     annotation: vmx.get("annotation") ?? "",
     files: filesOf(machine),
-    tools: data("ToolsConfigInfo", { toolsVersion: 12352, toolsUpgradePolicy: "manual", syncTimeWithHost: false }),
-    flags: data("VirtualMachineFlagInfo", {
-      enableLogging: true,
-      monitorType: "release",
-      snapshotDisabled: false,
-      snapshotLocked: false,
-      diskUuidEnabled: vmx.flag("disk.EnableUUID"),
-    }),
-    defaultPowerOps: data("VirtualMachineDefaultPowerOpInfo", {
-      powerOffType: "soft",
-      suspendType: "hard",
-      resetType: "soft",
-      defaultPowerOffType: "soft",
-      standbyAction: "checkpoint",
-    }),
+    ...habits(machine),
     hardware: data("VirtualHardware", {
       numCPU: vmx.integer("numvcpus") ?? 1,
       numCoresPerSocket: vmx.integer("cpuid.coresPerSocket") ?? 1,
@@ -65,13 +51,6 @@ export function configInfo(machine: Machine, places: DevicePlaces, at?: MachineS
       }),
     ],
     swapPlacement: "inherit",
-    bootOptions: data("VirtualMachineBootOptions", {
-      bootDelay: 0,
-      enterBIOSSetup: false,
-      efiSecureBootEnabled: vmx.flag("uefi.secureBoot.enabled"),
-      bootRetryEnabled: false,
-      bootRetryDelay: 10000,
-    }),
     vAssertsEnabled: false,
     changeTrackingEnabled: machine.changeTracking,
     firmware: vmx.get("firmware") ?? "bios",
@@ -82,6 +61,34 @@ export function configInfo(machine: Machine, places: DevicePlaces, at?: MachineS
     vPMCEnabled: false,
     messageBusTunnelEnabled: false,
   });
+}
+
+/** What a client may show but nothing of a backup depends on. */
+function habits({ files: { vmx } }: Machine): Readonly<Record<string, Data>> {
+  return {
+    tools: data("ToolsConfigInfo", { toolsVersion: 12352, toolsUpgradePolicy: "manual", syncTimeWithHost: false }),
+    flags: data("VirtualMachineFlagInfo", {
+      enableLogging: true,
+      monitorType: "release",
+      snapshotDisabled: false,
+      snapshotLocked: false,
+      diskUuidEnabled: vmx.flag("disk.EnableUUID"),
+    }),
+    defaultPowerOps: data("VirtualMachineDefaultPowerOpInfo", {
+      powerOffType: "soft",
+      suspendType: "hard",
+      resetType: "soft",
+      defaultPowerOffType: "soft",
+      standbyAction: "checkpoint",
+    }),
+    bootOptions: data("VirtualMachineBootOptions", {
+      bootDelay: 0,
+      enterBIOSSetup: false,
+      efiSecureBootEnabled: vmx.flag("uefi.secureBoot.enabled"),
+      bootRetryEnabled: false,
+      bootRetryDelay: 10000,
+    }),
+  };
 }
 
 function filesOf(machine: Machine): Data {

@@ -8,7 +8,7 @@ import { committedBytes, layoutEx } from "./machine-layout.js";
 import { capability, guest, runtime, snapshotInfo, summary } from "./machine-summary.js";
 import type { InventoryTree, Node } from "./tree.js";
 
-export function devicePlaces(machine: Machine, tree: InventoryTree): DevicePlaces {
+function devicePlaces(machine: Machine, tree: InventoryTree): DevicePlaces {
   const datastore = tree.datastore(machine.datastore) ?? tree.datastoreFolder;
   return { datastore: datastore.ref, network: tree.network.ref };
 }
