@@ -79,8 +79,9 @@ export class LabVm {
     const disk = this.#machine.disk(diskKey);
     const frozen = this.#frozen(diskKey, when);
     const hash = createHash("sha256");
+    const buffer = new Uint8Array(HASH_CHUNK_BYTES);
     for (let at = 0; at < disk.capacity;) {
-      const chunk = new Uint8Array(Math.min(HASH_CHUNK_BYTES, disk.capacity - at));
+      const chunk = buffer.subarray(0, Math.min(HASH_CHUNK_BYTES, disk.capacity - at));
       await disk.read(chunk, at, frozen);
       hash.update(chunk);
       at += chunk.length;

@@ -156,21 +156,29 @@ export class DeltaLink implements DiskLink {
 
   *#runs(first: number, count: number): Generator<Run> {
     let run: { sector: number; count: number; source: number } | undefined;
-    for (let sector = first; sector < first + count; sector++) {
-      const { table, entry } = cowdPosition(this.#layout, sectors(sector));
-      const grain = this.#tables.get(table)?.[entry] ?? 0;
-      const source = grain === 0 ? 0 : grain + (sector % this.#layout.grain);
-      if (
-        run !== undefined &&
-        (source === 0 ? run.source === 0 : run.source > 0 && source === run.source + run.count)
-      ) {
-        run.count++;
-        continue;
+    for (let sector = first; sector < first + count;) {
+      const step = this.#lookUp(sector, first + count - sector);
+      const follows = run !== undefined && step.source === (run.source === 0 ? 0 : run.source + run.count);
+      if (run !== undefined && follows) run.count += step.count;
+      else {
+        if (run !== undefined) yield run;
+        run = { sector, ...step };
       }
-      if (run !== undefined) yield run;
-      run = { sector, count: 1, source };
+      sector += step.count;
     }
     if (run !== undefined) yield run;
+  }
+
+  /** Where a sector lies in the file; what a missing table covers is answered at once, up to `max` sectors. */
+  #lookUp(sector: number, max: number): { readonly source: number; readonly count: number } {
+    const { grain } = this.#layout;
+    const { table, entry } = cowdPosition(this.#layout, sectors(sector));
+    const entries = this.#tables.get(table);
+    if (entries === undefined) {
+      return { source: 0, count: Math.min(max, (table + 1) * COWD_TABLE_ENTRIES * grain - sector) };
+    }
+    const at = entries[entry] ?? 0;
+    return { source: at === 0 ? 0 : at + (sector % grain), count: 1 };
   }
 }
 
