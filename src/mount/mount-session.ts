@@ -39,6 +39,7 @@ export class MountSession {
   readonly #disks: readonly DiskStatus[];
   readonly #startedAt = new Date().toISOString();
   #state = "serving";
+  #detaching: Promise<void> | undefined;
 
   private constructor(parts: {
     readonly context: MountContext;
@@ -166,11 +167,19 @@ export class MountSession {
    */
   async detach(options: { readonly force: boolean }): Promise<void> {
     if (this.#state !== "serving") return;
-    const { mountPoint } = this.#context.request;
     if (options.force) {
       await this.#mounted.abandon();
       return;
     }
+    // Two commands may ask at once: the second umount2(2) would find nothing and take that for a stranger's doing.
+    this.#detaching ??= this.#unmount().finally(() => {
+      this.#detaching = undefined;
+    });
+    await this.#detaching;
+  }
+
+  async #unmount(): Promise<void> {
+    const { mountPoint } = this.#context.request;
     try {
       await this.#mounted.unmount();
     } catch (error) {
