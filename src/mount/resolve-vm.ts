@@ -55,7 +55,13 @@ async function notFound(hypervisor: Hypervisor, locator: Locator, options: CallO
   return new NotFoundError(message, {
     hint:
       close.length > 0
-        ? `Close names: ${close.map((name) => printable(vms.find((vm) => vm.name === name)?.path ?? name)).join(", ")}`
+        ? `Close names: ${pathsOf(close, vms).join(", ")}`
         : 'See "vmmount find any:" for every VM of this server',
   });
+}
+
+/** Best name first; VMs in different folders may share one. */
+function pathsOf(names: readonly string[], vms: readonly VmIdentity[]): string[] {
+  const paths = names.flatMap((name) => vms.filter((vm) => vm.name === name).map((vm) => printable(vm.path)));
+  return paths.slice(0, MATCHES_SHOWN);
 }
