@@ -1,0 +1,142 @@
+import { chmodSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { inspect } from "node:util";
+import t from "tap";
+import { ConfigError, UsageError, type VmmountError } from "../../../src/errors.js";
+import {
+  chooseServer,
+  journaledServer,
+  prepareConnection,
+  rememberedServer,
+  type ServerChoice,
+} from "../../../src/mount/connection.js";
+import { configIn } from "../../fixtures/mount/config.js";
+import { scratch } from "../../fixtures/scratch.js";
+import { failureOf } from "../../fixtures/snapshot-session.js";
+
+const ONE = '[server.vc1]\nurl = "https://vc1.example.org"\nuser = "backup"\ninsecure = true\n';
+const TWO = `${ONE}[server.vc2]\nurl = "https://vc2.example.org:8443/"\nuser = "other"\n`;
+const CHOICE: ServerChoice = { credential: { env: {} } };
+
+function refusal(run: () => unknown): VmmountError {
+  try {
+    run();
+  } catch (error) {
+    return error as VmmountError;
+  }
+  throw new Error("Nothing was refused");
+}
+
+void t.test("chooseServer(): prefix, then flag, then default, then the only one", (t) => {
+  const two = configIn(scratch(t), TWO);
+  const preset = configIn(scratch(t), `default_server = "vc2"\n${TWO}`);
+  t.equal(chooseServer(two, "vc2", { ...CHOICE, server: "vc1" }).name, "vc2");
+  t.equal(chooseServer(preset, undefined, { ...CHOICE, server: "vc1" }).name, "vc1");
+  t.equal(chooseServer(preset, undefined, CHOICE).name, "vc2");
+  t.equal(chooseServer(configIn(scratch(t), ONE), undefined, CHOICE).name, "vc1");
+  t.end();
+});
+
+void t.test("chooseServer() never guesses between several", (t) => {
+  const two = configIn(scratch(t), TWO);
+  t.match(
+    refusal(() => chooseServer(two, undefined, CHOICE)),
+    { name: "UsageError", message: /several are configured \(vc1, vc2\)/, hint: /--server vc1/ },
+  );
+  t.match(
+    refusal(() => chooseServer(configIn(scratch(t)), undefined, CHOICE)),
+    { name: "ConfigError", hint: /--server/ },
+  );
+  const unknown = (server: string): VmmountError => refusal(() => chooseServer(two, undefined, { ...CHOICE, server }));
+  t.match(unknown("vc3"), { hint: /Did you mean "vc1"/ });
+  t.match(unknown("something"), { hint: "Configured servers: vc1, vc2" });
+  t.match(
+    refusal(() => chooseServer(configIn(scratch(t)), undefined, { ...CHOICE, server: "x" })),
+    { hint: /https URL/ },
+  );
+  t.end();
+});
+
+void t.test("chooseServer() takes a URL, without credentials or path", (t) => {
+  const none = configIn(scratch(t));
+  const choose = (server: string) => chooseServer(none, undefined, { ...CHOICE, server });
+  t.match(choose("https://vc9.example.org"), { name: "vc9.example.org", url: "https://vc9.example.org" });
+  t.match(choose("HTTPS://vc9:8443/"), { name: "vc9:8443", url: "https://vc9:8443" });
+  t.match(choose("https://[fd00::1]:443"), { url: "https://[fd00::1]" });
+  for (const bad of ["https://me:hunter2@vc9", "https://vc9/sdk", "https://vc9?x", "https://", "https://a b"]) {
+    const error = refusal(() => choose(bad));
+    t.ok(error instanceof UsageError, bad);
+    t.notMatch(`${error.message}${error.hint ?? ""}`, /hunter2/);
+  }
+  t.match(
+    refusal(() => choose("http://vc9")),
+    { message: /it is not configured/ },
+  );
+  t.end();
+});
+
+void t.test("chooseServer() lets flags beat the profile", (t) => {
+  const config = configIn(scratch(t), ONE);
+  const choice = { ...CHOICE, user: "me", caFile: "/ca", fingerprint: "AA", insecure: false };
+  t.match(chooseServer(config, undefined, choice), { user: "me", ca_file: "/ca", fingerprint: "AA", insecure: false });
+  t.match(chooseServer(config, undefined, CHOICE), { user: "backup", insecure: true });
+  t.end();
+});
+
+void t.test("prepareConnection() reads CA and password, and shows the password to nobody", async (t) => {
+  const directory = scratch(t);
+  const ca = join(directory, "ca.pem");
+  const passwordFile = join(directory, "password");
+  writeFileSync(ca, "-----BEGIN CERTIFICATE-----\nx\n");
+  writeFileSync(passwordFile, "hunter2\n");
+  chmodSync(passwordFile, 0o600);
+  const server = { ...chooseServer(configIn(directory, TWO), "vc2", CHOICE), ca_file: ca };
+  const choice = { credential: { env: {}, passwordFile } };
+  const connection = await prepareConnection(server, choice);
+  t.match(connection, { name: "vc2", url: "https://vc2.example.org:8443", user: "other", insecure: false });
+  t.match(connection.ca, /BEGIN CERTIFICATE/);
+  t.equal(connection.password.reveal(), "hunter2");
+  t.notMatch(
+    `${inspect(connection)}${JSON.stringify(connection)}${JSON.stringify(journaledServer(connection))}`,
+    /hunter2/,
+  );
+  t.strictSame(journaledServer(connection), {
+    name: "vc2",
+    url: "https://vc2.example.org:8443",
+    user: "other",
+    insecure: false,
+    caFile: ca,
+  });
+  const bad = (path: string) => failureOf(prepareConnection({ ...server, ca_file: path }, choice));
+  t.ok((await bad(join(directory, "none"))) instanceof ConfigError);
+  t.match(await bad(passwordFile), { message: /holds no PEM certificate/ });
+});
+
+void t.test("rememberedServer() finds the server of an earlier session again", (t) => {
+  const config = configIn(scratch(t), `${TWO}fingerprint = "${"AA:".repeat(31)}AA"\n`);
+  const facts = {
+    name: "vc2",
+    url: "https://old.example.org",
+    user: "then",
+    insecure: true,
+    fingerprint: "BB",
+    caFile: "/b",
+  };
+  t.match(rememberedServer(config, facts, {}), {
+    name: "vc2",
+    url: "https://old.example.org",
+    user: "then",
+    ca_file: "/b",
+    fingerprint: /^AA:/,
+    insecure: true,
+  });
+  t.match(rememberedServer(config, { ...facts, name: "gone" }, {}), {
+    name: "gone",
+    url: "https://old.example.org",
+    fingerprint: "BB",
+    origin: undefined,
+  });
+  const flags = { caFile: "/c", fingerprint: "CC", insecure: false };
+  t.match(rememberedServer(config, facts, flags), { ca_file: "/c", fingerprint: "CC", insecure: false });
+  t.end();
+});

@@ -1,0 +1,57 @@
+import { chmodSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import t from "tap";
+import { DaemonLog, pruneLogs } from "../../../src/mount/daemon-log.js";
+import { scratch } from "../../fixtures/scratch.js";
+
+void t.test("a line is in the file when write() returns", (t) => {
+  const path = join(scratch(t), "a.log");
+  const log = new DaemonLog(path);
+  log.write("one\n");
+  t.equal(readFileSync(path, "utf8"), "one\n");
+  t.equal(statSync(path).mode & 0o777, 0o600);
+  new DaemonLog(path).write("two\n");
+  log.write("three\n");
+  t.equal(readFileSync(path, "utf8"), "one\ntwo\nthree\n", "a second writer appends");
+  log.close();
+  t.end();
+});
+
+void t.test("a line after close() goes nowhere, least of all into another file", (t) => {
+  const directory = scratch(t);
+  const log = new DaemonLog(join(directory, "a.log"));
+  log.close();
+  const other = new DaemonLog(join(directory, "b.log"));
+  log.write("late\n");
+  log.close();
+  other.write("mine\n");
+  other.close();
+  t.equal(readFileSync(join(directory, "b.log"), "utf8"), "mine\n");
+  t.end();
+});
+
+void t.test("a full disk does not end a mount", (t) => {
+  const log = new DaemonLog("/dev/full");
+  log.write("lost\n");
+  log.close();
+  t.throws(() => new DaemonLog(join(scratch(t), "none/a.log")), { code: "ENOENT" });
+  t.end();
+});
+
+void t.test("pruneLogs() keeps the fifty newest logs, and everything that is no log", (t) => {
+  const directory = scratch(t);
+  for (let age = 0; age < 60; age++) {
+    const path = join(directory, `${String(age).padStart(2, "0")}.log`);
+    writeFileSync(path, "");
+    utimesSync(path, 1_000_000 - age, 1_000_000 - age);
+  }
+  writeFileSync(join(directory, "notes.txt"), "");
+  pruneLogs(directory);
+  const left = readdirSync(directory).sort();
+  t.equal(left.length, 51);
+  t.strictSame(left.slice(-2), ["49.log", "notes.txt"]);
+  pruneLogs(directory);
+  t.equal(readdirSync(directory).length, 51);
+  chmodSync(directory, 0o700);
+  t.end();
+});

@@ -1,0 +1,57 @@
+import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import t from "tap";
+import { ConfigError } from "../../../src/errors.js";
+import { listSessions } from "../../../src/mount/session-list.js";
+import { StatePaths } from "../../../src/mount/state-paths.js";
+import { FileJournal } from "../../../src/snapshot/journal.js";
+import { configIn } from "../../fixtures/mount/config.js";
+import { scratch } from "../../fixtures/scratch.js";
+import { sessionFacts } from "../../fixtures/snapshot-facts.js";
+
+void t.test("listSessions() tells the living from the dead and the damaged", async (t) => {
+  const paths = new StatePaths(configIn(scratch(t)).settings);
+  t.strictSame(await listSessions(paths), [], "before anything was mounted");
+  await paths.prepare();
+  const facts = sessionFacts();
+  {
+    await using dead = await FileJournal.create(paths.journal("0000000dea"), "0000000dea");
+    await dead.append({ event: "planned", facts });
+    await dead.append({ event: "creating", quiesce: true });
+  }
+  await using live = await FileJournal.create(paths.journal("000000ccve"), "000000ccve");
+  await live.append({ event: "planned", facts });
+  {
+    await using empty = await FileJournal.create(paths.journal("000000empt"), "000000empt");
+    t.ok(empty);
+  }
+  writeFileSync(paths.journal("000000damg"), "rubbish\nmore\n");
+  writeFileSync(join(paths.sessions, "notes.journal"), "");
+  writeFileSync(join(paths.sessions, "k3v9q2m7xa.bak"), "");
+  const found = Object.fromEntries((await listSessions(paths)).map((entry) => [entry.id, entry]));
+  t.strictSame(Object.keys(found), ["000000damg", "000000empt", "0000000dea", "000000ccve"], "oldest first");
+  t.match(found["0000000dea"], { isLive: false, facts, damage: undefined, records: [{}, { event: "creating" }] });
+  t.match(found["000000ccve"], { isLive: true, facts, startedAt: /^20/ });
+  t.match(found["000000empt"], { isLive: false, facts: undefined, records: [], damage: undefined });
+  t.match(found["000000damg"], { isLive: false, facts: undefined, damage: /record 0 is damaged/ });
+});
+
+void t.test("looking at a session does not take it for living, however many look", async (t) => {
+  const paths = new StatePaths(configIn(scratch(t)).settings);
+  {
+    await using dead = await FileJournal.create(paths.journal("0000000dea"), "0000000dea");
+    t.ok(dead);
+  }
+  const looks = await Promise.all(Array.from({ length: 20 }, () => listSessions(paths)));
+  t.ok(looks.every(([entry]) => entry?.isLive === false));
+});
+
+void t.test("a directory that cannot be read is named", async (t) => {
+  const directory = scratch(t);
+  mkdirSync(join(directory, "state"));
+  writeFileSync(join(directory, "state/sessions"), "");
+  chmodSync(join(directory, "state"), 0o700);
+  const paths = new StatePaths(configIn(directory).settings);
+  await t.rejects(listSessions(paths), ConfigError);
+  await t.rejects(listSessions(paths), { message: /Cannot list the sessions of .*ENOTDIR/, hint: /root/ });
+});
