@@ -133,7 +133,9 @@ function listen(session: MountSession, finished: Promise<string>, serving: Servi
       }
       const stop = progress.add(send);
       try {
-        await session.detach({ force: asked.force });
+        // umount(2) frees the kernel's cache of the disks before it returns: all may be finished, and the control socket
+        // closed, while it still does.
+        await Promise.race([session.detach({ force: asked.force }), finished]);
         send({ type: "done", message: await finished });
       } finally {
         stop();
