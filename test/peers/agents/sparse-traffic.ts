@@ -38,7 +38,7 @@ void t.test("tar -S of 9 GiB of thin disks moves only their data", async (t) => 
     ["scsi0-1", "web01_1-flat.vmdk"],
   ] as const) {
     const image = join(restored, `${node}-flat.vmdk`);
-    const compared = await run("qemu-img", ["compare", ...["-f", "raw", "-F", "raw"], join(vm.folder, frozen), image]);
+    const compared = await run("qemu-img", ["compare", "-f", "raw", "-F", "raw", join(vm.folder, frozen), image]);
     t.equal(compared.code, 0, `${node} is restored to the byte ${compared.stdout}`);
     t.equal(await fileSystemFault(image), undefined, `the file system of ${node} is clean`);
   }
