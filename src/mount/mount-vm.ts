@@ -1,5 +1,6 @@
 import type { Config } from "../config.js";
 import { parseLocator } from "../locator.js";
+import { checkFuseDevice } from "../fs/fuse/open-device.js";
 import type { Logger } from "../log.js";
 import { chooseServer, prepareConnection, type ServerChoice } from "./connection.js";
 import type { SessionStatus } from "./control-protocol.js";
@@ -27,6 +28,7 @@ export async function mountVm(text: string, where: string, options: MountVmOptio
   // Everything that can be wrong without a server is found before one is asked.
   const locator = parseLocator(text, new Set(config.servers.keys()));
   const mountPoint = await checkMountPoint(where);
+  await checkFuseDevice();
   const server = chooseServer(config, locator.server, choice);
   await options.paths.prepare();
   const { password, ...connection } = await prepareConnection(server, choice);

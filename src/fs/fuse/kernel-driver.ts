@@ -1,4 +1,4 @@
-import { close, open } from "node:fs";
+import { close } from "node:fs";
 import { readFile, realpath, stat } from "node:fs/promises";
 import { endianness } from "node:os";
 import { promisify } from "node:util";
@@ -12,10 +12,10 @@ import type { Negotiated } from "./init.js";
 import { raiseReadAhead, READ_AHEAD_KIB } from "./kernel-controls.js";
 import { KernelMount } from "./kernel-mount.js";
 import { MOUNT_TYPE, readMountInfo, topMountAt } from "../../mount-info.js";
+import { openFuseDevice } from "./open-device.js";
 import { Replies } from "./replies.js";
 import { Session } from "./session.js";
 
-const openDescriptor = promisify(open);
 const closeDescriptor = promisify(close);
 
 /** The kernel sends INIT during mount(2): without it by now, nothing works. */
@@ -40,7 +40,7 @@ export function kernelFuseDriver(options: KernelFuseOptions): FuseDriver {
 }
 
 async function mountThroughKernel(
-  { logger, device: path = "/dev/fuse" }: KernelFuseOptions,
+  { logger, device: path }: KernelFuseOptions,
   filesystem: FileSystem,
   where: string,
   options: MountOptions,
@@ -48,7 +48,7 @@ async function mountThroughKernel(
   if (endianness() !== "LE")
     throw new MissingCapabilityError("Cannot mount: only little-endian machines are supported");
   const target = await mountPoint(where);
-  const fd = await openDevice(path);
+  const fd = await openFuseDevice(path);
   let device: string;
   try {
     await mountDevice(fd, target, options);
@@ -83,21 +83,6 @@ async function mountPoint(where: string): Promise<string> {
     throw new BusyError(`Cannot mount at ${where}: the mount of a dead process is there`, { cause, hint });
   }
   throw new UsageError(`Cannot mount at ${where}: it is not a directory`);
-}
-
-/** Errors that mean "this machine or container has no FUSE for us". */
-const NO_DEVICE = ["ENOENT", "ENODEV", "ENXIO", "EPERM", "EACCES"];
-
-async function openDevice(path: string): Promise<number> {
-  try {
-    // Node opens with O_CLOEXEC: a child that inherited the device would keep a dead mount hanging.
-    return await openDescriptor(path, "r+");
-  } catch (cause) {
-    const code = (cause as NodeJS.ErrnoException).code ?? "";
-    if (!NO_DEVICE.includes(code)) throw cause;
-    const hint = 'Load the module with "modprobe fuse"; in a container, pass the device in (--device /dev/fuse)';
-    throw new MissingCapabilityError(`Cannot open ${path}: ${code}`, { cause, hint });
-  }
 }
 
 /** default_permissions makes the kernel check mode bits: otherwise all who may enter may read everything. */
