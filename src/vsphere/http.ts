@@ -114,5 +114,11 @@ export function errorCode(error: unknown): string | undefined {
 }
 
 function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  if (!(error instanceof Error)) return String(error);
+  // OpenSSL's own message is a line of addresses and source files; its reason says "wrong version number".
+  const { reason } = error as { readonly reason?: unknown };
+  if (errorCode(error)?.startsWith("ERR_SSL_") === true && typeof reason === "string") {
+    return `the TLS handshake failed (${reason})`;
+  }
+  return error.message;
 }
