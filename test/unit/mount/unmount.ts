@@ -60,7 +60,8 @@ async function session(
 }
 
 async function dead(at: Host, facts: SessionFacts, events: JournalEvent[] = [], id = ID): Promise<void> {
-  await held(t, at, facts, events, id);
+  const journal = await session(at, facts, events, id);
+  await journal[Symbol.asyncDispose]();
 }
 
 async function held(t: Test, at: Host, facts: SessionFacts): Promise<void> {
