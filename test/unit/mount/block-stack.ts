@@ -1,0 +1,88 @@
+import t from "tap";
+import type { BlockSource, Extent } from "../../../src/block-source.js";
+import { BlockStack } from "../../../src/mount/block-stack.js";
+import type { Settings } from "../../../src/settings.js";
+import { bytes, MIB } from "../../../src/units.js";
+import { faulty } from "../../fixtures/block/faulty.js";
+import { memorySource, patternBytes } from "../../fixtures/block/memory.js";
+import { mountRequest } from "../../fixtures/mount/mount-request.js";
+import { recordingLogger } from "../../fixtures/recording-logger.js";
+
+const { signal } = new AbortController();
+const SETTINGS: Settings = { ...mountRequest().settings, "read.retries": 1, "mount.read_ahead": 0 };
+
+async function read(source: BlockSource, at: number, length: number): Promise<Uint8Array> {
+  const into = new Uint8Array(length);
+  await source.read(into, bytes(at), { signal });
+  return into;
+}
+
+/** Megabytes are compared as bytes: a printed difference would take minutes. */
+function same(a: Uint8Array, b: Uint8Array): boolean {
+  return Buffer.compare(a, b) === 0;
+}
+
+void t.test("a stacked disk reads what is below, once", async (t) => {
+  const { logger } = recordingLogger();
+  const stack = new BlockStack(SETTINGS, logger);
+  t.equal(stack.describe(), `cache ${256 * MIB} bytes in blocks of ${MIB}, read-ahead 0 blocks, 8 parallel reads`);
+  const content = patternBytes(3 * MIB + 512);
+  const { source, extents } = await stack.stack(memorySource(content), "disk", signal);
+  t.equal(extents, undefined, "nothing is known of its holes");
+  for (const [at, length] of [
+    [0, 4096],
+    [MIB - 1, 2],
+    [3 * MIB, 512],
+    [0, 4096],
+  ] as const) {
+    t.ok(same(await read(source, at, length), content.subarray(at, at + length)));
+  }
+  t.equal(stack.meter.reading.bytes, 2 * MIB + 512);
+  t.equal(stack.cacheBytes, 3 * MIB, "whole blocks are held");
+  await source[Symbol.asyncDispose]();
+});
+
+void t.test("a passing failure is repeated, a lasting one is remembered and told", async (t) => {
+  const { logger, lines } = recordingLogger();
+  const stack = new BlockStack(SETTINGS, logger);
+  const content = patternBytes(4096);
+  let failures = 1;
+  const below = faulty(memorySource(content), () => (failures-- > 0 ? { retryable: true } : undefined));
+  const { source } = await stack.stack(below, "disk A", signal);
+  t.ok(same(await read(source, 0, 4096), content));
+  t.equal(stack.firstFailure, undefined);
+  t.match(lines, [{ level: "warn", message: /Reading disk A failed .*; attempt 2 in \d+ ms/ }]);
+
+  const broken = faulty(memorySource(content), () => ({ retryable: false }));
+  const second = await stack.stack(broken, "disk B", signal);
+  await t.rejects(read(second.source, 0, 10), { name: "DiskIoError" });
+  await t.rejects(read(second.source, 0, 10), { name: "DiskIoError" });
+  t.match(stack.firstFailure, /^disk B at byte 0: Cannot read/);
+  t.match(lines.at(-1), { level: "error", message: /Cannot read \d+ bytes at 0 of disk B/ });
+});
+
+void t.test("holes are not read; a map that contradicts itself, or is not wanted, is not used", async (t) => {
+  const content = new Uint8Array(4 * MIB);
+  content.set(patternBytes(MIB), MIB);
+  const { logger, lines } = recordingLogger();
+  const stack = new BlockStack(SETTINGS, logger);
+  const { source, extents } = await stack.stack(memorySource(content, { granularity: MIB }), "disk", signal);
+  t.equal(extents?.allocated, MIB);
+  t.ok(same(await read(source, 0, 4 * MIB), content));
+  t.equal(stack.meter.reading.bytes, MIB);
+
+  const off = new BlockStack({ ...SETTINGS, "mount.allocation": "off" }, logger);
+  t.equal((await off.stack(memorySource(content, { granularity: MIB }), "disk", signal)).extents, undefined);
+  t.strictSame(lines, []);
+
+  const lying: BlockSource = {
+    ...memorySource(content),
+    async *extents(): AsyncGenerator<Extent> {
+      yield await Promise.resolve({ kind: "hole", start: bytes(MIB), length: bytes(MIB) });
+    },
+  };
+  const doubtful = await stack.stack(lying, "disk", signal);
+  t.equal(doubtful.extents, undefined);
+  t.match(lines, [{ level: "warn", message: /allocation map of disk is not used/ }]);
+  t.ok(same(await read(doubtful.source, MIB, MIB), content.subarray(MIB, 2 * MIB)));
+});

@@ -1,0 +1,25 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import t from "tap";
+import { daemonEnded } from "../../../src/mount/daemon-process.js";
+
+const ID = "k3v9q2m7xa";
+
+void t.test("daemonEnded() waits for the process whose arguments name the session", async (t) => {
+  // "sh -c SCRIPT NAME ARG…": the shell's own arguments look like a daemon's.
+  const child = spawn("sh", ["-c", "echo ready; read -r _", "sh", "daemon", ID], {
+    stdio: ["pipe", "pipe", "inherit"],
+  });
+  t.teardown(() => child.kill("SIGKILL"));
+  await once(child.stdout, "data");
+  const pid = child.pid ?? 0;
+  t.equal(await daemonEnded(pid, ID, 1), false);
+  t.equal(await daemonEnded(pid, "other00000", 1), true, "a reused pid is somebody else");
+  const ended = daemonEnded(pid, ID, 30_000);
+  child.stdin.end("\n");
+  t.equal(await ended, true);
+});
+
+void t.test("daemonEnded() takes no process for an ended one", async (t) => {
+  t.equal(await daemonEnded(2 ** 22 + 1, ID), true);
+});
