@@ -3,35 +3,28 @@ import { LOG_LEVEL_DEFAULT, LOG_LEVELS } from "./log.js";
 import type { RetryPolicy } from "./retry.js";
 import { KIB, MIB, parseBytes, parseDurationMs } from "./units.js";
 
-const size = z.union([z.string(), z.number()], 'Write a size such as "256MiB"').transform((value, context) => {
-  try {
-    return parseBytes(String(value));
-  } catch (error) {
-    context.addIssue({ code: "custom", message: (error as Error).message });
-    return z.NEVER;
-  }
-});
+/** Text from the environment or a flag, text or a number from TOML; what `parse` throws is the message. */
+const parsed = <T>(example: string, parse: (text: string) => T) =>
+  z.union([z.string(), z.number()], example).transform((value, context) => {
+    try {
+      return parse(String(value));
+    } catch (error) {
+      context.addIssue({ code: "custom", message: (error as Error).message });
+      return z.NEVER;
+    }
+  });
 
-const durationMs = z.union([z.string(), z.number()], 'Write a duration such as "30s"').transform((value, context) => {
-  try {
-    return parseDurationMs(String(value));
-  } catch (error) {
-    context.addIssue({ code: "custom", message: (error as Error).message });
-    return z.NEVER;
-  }
-});
+const size = parsed('Write a size such as "256MiB"', parseBytes);
+const durationMs = parsed('Write a duration such as "30s"', parseDurationMs);
 
 /** A limit of nothing would end the work before it begins. */
 const timeoutMs = durationMs.refine((value) => value > 0, "Cannot use a limit of no time at all");
 
-/** Text from the environment or a flag, a number or boolean from TOML. */
 const integer = (min: number, max: number) =>
-  z.union([z.string(), z.number()], `Write an integer from ${min} to ${max}`).transform((value, context) => {
-    const number = /^\d+$/.test(String(value)) ? Number(value) : Number.NaN;
+  parsed(`Write an integer from ${min} to ${max}`, (text) => {
+    const number = /^\d+$/.test(text) ? Number(text) : Number.NaN;
     if (number >= min && number <= max) return number;
-    const message = `Cannot use "${value}" as a number: write an integer from ${min} to ${max}`;
-    context.addIssue({ code: "custom", message });
-    return z.NEVER;
+    throw new RangeError(`Cannot use "${text}" as a number: write an integer from ${min} to ${max}`);
   });
 const flag = z.union(
   [
@@ -40,19 +33,10 @@ const flag = z.union(
   ],
   'Write "true" or "false"',
 );
-const octalMode = z
-  .union([z.string(), z.number()], 'Write octal read bits such as "0440"')
-  .transform((value, context) => {
-    const text = String(value);
-    if (!/^0?[04]{3}$/.test(text)) {
-      context.addIssue({
-        code: "custom",
-        message: `Cannot use "${text}" as a file mode: write octal read bits such as "0440"`,
-      });
-      return z.NEVER;
-    }
-    return Number.parseInt(text, 8);
-  });
+const octalMode = parsed('Write octal read bits such as "0440"', (text) => {
+  if (/^0?[04]{3}$/.test(text)) return Number.parseInt(text, 8);
+  throw new RangeError(`Cannot use "${text}" as a file mode: write octal read bits such as "0440"`);
+});
 
 interface Setting<T> {
   readonly schema: z.ZodType<T>;
