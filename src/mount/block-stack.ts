@@ -3,6 +3,7 @@ import { errorChain, IntegrityError, unwrapAbort } from "../errors.js";
 import { BlockCache } from "../fs/block/cache.js";
 import { cached } from "../fs/block/cached.js";
 import { ExtentMap } from "../fs/block/extent-map.js";
+import { failingFast } from "../fs/block/failing-fast.js";
 import { filtered } from "../fs/block/filter.js";
 import { limited, type ReadLimit, readLimit } from "../fs/block/limited.js";
 import { metered, ReadMeter } from "../fs/block/metered.js";
@@ -27,7 +28,7 @@ export interface StackedDisk {
 /**
  * Builds the block stack of every disk of a mount; the one place that decides its order, bottom up:
  *
- *   source -> metered -> limited -> retrying -> sparse -> cache -> read-ahead -> image file
+ *   source -> metered -> limited -> retrying -> failing fast -> sparse -> cache -> read-ahead -> image file
  *
  * Metering sits at the bottom so that it counts what really crossed the network; the limit sits below retrying so that
  * a read that waits for its next attempt does not hold a place.
@@ -66,7 +67,7 @@ export class BlockStack {
    * @throws IntegrityError when the allocation map of the source is inconsistent
    */
   async stack(below: BlockSource, name: string, signal: AbortSignal): Promise<StackedDisk> {
-    const asked = retrying(limited(metered(below, this.meter), this.#limit), {
+    const retried = retrying(limited(metered(below, this.meter), this.#limit), {
       policy: this.#policy(),
       deadlineMs: this.#settings["read.timeout"],
       onRetry: (error, attempt, waitMs) => {
@@ -75,6 +76,7 @@ export class BlockStack {
         );
       },
     });
+    const asked = failingFast(retried);
     const extents = await this.#collectExtents(asked, name, signal);
     const flat = this.#noticeFailures(extents === undefined ? asked : sparse(asked, extents), name);
     const source = readAhead(cached(flat, this.#cache), {
