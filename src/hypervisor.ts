@@ -179,6 +179,12 @@ export interface Hypervisor extends AsyncDisposable {
    */
   createSnapshot(vm: string, spec: SnapshotSpec, options: TaskOptions): Promise<Snapshot>;
 
+  /**
+   * Waits until no creation of a snapshot of this VM is under way, whoever began it: one whose caller gave up or died
+   * goes on, and only afterwards does a list without its snapshot mean that there is none. A VM that is gone is success.
+   */
+  settleSnapshots(vm: string, options: TaskOptions): Promise<void>;
+
   /** All snapshots of the VM, parents before children. @throws NotFoundError when the VM is gone */
   listSnapshots(vm: string, options: CallOptions): Promise<Snapshot[]>;
 

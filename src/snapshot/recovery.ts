@@ -54,6 +54,8 @@ export async function removeSessionSnapshots(
   }
   let removed = 0;
   for (const vm of vms) {
+    // The session may have died while its snapshot was being made.
+    await hypervisor.settleSnapshots(vm, options);
     for (const snapshot of await snapshotsOf(vm, hypervisor, options.signal)) {
       if (!isOfSession(snapshot, session)) continue;
       await hypervisor.removeSnapshot(snapshot.ref, options);

@@ -142,7 +142,12 @@ export class SnapshotSession {
     const known = this.#state.name === "created" ? [this.#state.snapshot] : [];
     try {
       // Its own deadline: the caller's signal may be what ended the create.
-      await this.#removeAll(known, this.#removeDeadline());
+      const signal = this.#removeDeadline();
+      // A task that nobody could cancel goes on: the snapshot would come after we have looked for it.
+      const { hypervisor, vm, onProgress } = this.#options;
+      const settled = (): Promise<void> => hypervisor.settleSnapshots(vm.identity.ref, { signal, onProgress });
+      await retry(settled, this.#retrying("Waiting for the snapshot task", signal));
+      await this.#removeAll(known, signal);
     } catch (failure) {
       const what = known.length > 0 ? "it could not be removed" : "it is not known whether the snapshot was created";
       await this.#leaveOver(`After a failed create (${reason}) ${what}`, failure);

@@ -79,6 +79,11 @@ export class Vsphere implements Hypervisor {
     return translating(`Cannot create a snapshot of ${vm}`, () => this.#snapshots.create(vmRef(vm), spec, options));
   }
 
+  async settleSnapshots(vm: string, options: TaskOptions): Promise<void> {
+    const action = `Cannot wait for the snapshot tasks of ${vm}`;
+    await translating(action, () => this.#snapshots.settle(vmRef(vm), options));
+  }
+
   async listSnapshots(vm: string, { signal }: CallOptions): Promise<Snapshot[]> {
     return translating(`Cannot list the snapshots of ${vm}`, () => this.#snapshots.list(vmRef(vm), signal));
   }

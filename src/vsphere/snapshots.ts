@@ -73,9 +73,15 @@ export class Snapshots {
     return created;
   }
 
-  /** Quiescing goes through the newer call, which bounds how long the guest stays frozen, where the server has it. */
-  async #start(vm: MoRef, spec: SnapshotSpec, signal: AbortSignal): Promise<MoRef> {
+  /**
+   * Quiescing goes through the newer call, which bounds how long the guest stays frozen, where the server has it. The
+   * call answers at once and is never given up half-way: without its answer the task could be neither cancelled nor
+   * waited for.
+   */
+  async #start(vm: MoRef, spec: SnapshotSpec, caller: AbortSignal): Promise<MoRef> {
+    caller.throwIfAborted();
     const { session, limits, logger } = this.#parts;
+    const { signal } = new AbortController();
     if (spec.quiesce) {
       try {
         const response = await session.call(createSnapshotExTask(vm, spec, limits.quiesceMinutes), { signal });
@@ -91,16 +97,27 @@ export class Snapshots {
 
   /** The call may have arrived: waits for the VM's running snapshot tasks, then looks the snapshot up. */
   async #afterLostAnswer(vm: MoRef, name: string, options: TaskOptions): Promise<Snapshot | undefined> {
-    const { properties, tasks, logger } = this.#parts;
-    logger.warn("Lost the answer to the snapshot call, looking for the snapshot before asking again", { name });
-    const { values } = await properties.ofObject(vm, ["recentTask"], options.signal);
-    const recent = childrenNamed(values.get("recentTask"), "ManagedObjectReference").map(toMoRef);
-    for (const { obj, values: info } of await properties.ofObjects(
-      recent,
-      [{ type: "Task", paths: ["info"] }],
-      options.signal,
-    )) {
-      const task = info.get("info");
+    this.#parts.logger.warn("Lost the answer to the snapshot call, looking for the snapshot before asking again", {
+      name,
+    });
+    await this.settle(vm, options);
+    return (await this.list(vm, options.signal)).find((snapshot) => snapshot.name === name);
+  }
+
+  /** Waits for the VM's running tasks that create snapshots: it may be one of ours whose outcome nobody has heard. */
+  async settle(vm: MoRef, options: TaskOptions): Promise<void> {
+    const { properties, tasks } = this.#parts;
+    let recent: MoRef[];
+    try {
+      const { values } = await properties.ofObject(vm, ["recentTask"], options.signal);
+      recent = childrenNamed(values.get("recentTask"), "ManagedObjectReference").map(toMoRef);
+    } catch (error) {
+      if (error instanceof SoapFault && error.is("ManagedObjectNotFound")) return;
+      throw error;
+    }
+    const query = [{ type: "Task", paths: ["info"] }];
+    for (const { obj, values } of await properties.ofObjects(recent, query, options.signal)) {
+      const task = values.get("info");
       const isRunning = ["queued", "running"].includes(textAt(task, "state") ?? "");
       if (!isRunning || textAt(task, "descriptionId")?.startsWith("VirtualMachine.createSnapshot") !== true) continue;
       // Its failure is not ours to report: what counts is whether the snapshot is there afterwards.
@@ -108,7 +125,6 @@ export class Snapshots {
         if (!(error instanceof SoapFault)) throw error;
       });
     }
-    return (await this.list(vm, options.signal)).find((snapshot) => snapshot.name === name);
   }
 
   /** Removes one snapshot, keeps its children, and sees to it that its disks are merged. Absent = success. */

@@ -25,6 +25,26 @@ function records(events: readonly JournalEvent[]): JournalRecord[] {
   return events.map((event, seq) => ({ v: 1, seq, session: SESSION, time: "2026-03-04T05:06:07.890Z", ...event }));
 }
 
+void t.test("a snapshot that is still being made when its session died is waited for and removed", async (t) => {
+  const server = new MemoryServer();
+  await using hypervisor = await server.connect();
+  const vm = server.vms[0]!;
+  server.break({ method: "createSnapshot", call: 1, when: "late", error: () => new UnreachableError("Killed") });
+  const description = describeOwnership({
+    session: SESSION,
+    version: "1",
+    host: "h",
+    mountPoint: "/m",
+    created: "now",
+  });
+  const spec = { name: snapshotName(SESSION), description, quiesce: true };
+  await failureOf(hypervisor.createSnapshot(vm.description.identity.ref, spec, { signal }));
+  t.equal(vm.snapshots.size, 0);
+  const { logger } = recordingLogger();
+  t.equal(await removeSessionSnapshots(SESSION, FACTS, hypervisor, { signal, logger }), 1);
+  t.equal(vm.snapshots.size, 0);
+});
+
 void t.test("planRecovery() looks for a snapshot exactly when one may exist, after a crash at every step", (t) => {
   const cases: [life: JournalEvent[], mayExist: boolean[]][] = [
     [
@@ -152,6 +172,7 @@ void t.test("removeSessionSnapshots() takes a VM that is deleted in the middle f
       if (form.kind === "instanceuuid") vms.length = 0;
       return found;
     },
+    settleSnapshots: (vm, options) => hypervisor.settleSnapshots(vm, options),
     listSnapshots: (vm, options) => hypervisor.listSnapshots(vm, options),
   };
   t.match(await recover(server, deleting), { removed: 0 });

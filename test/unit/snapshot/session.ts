@@ -188,6 +188,14 @@ void t.test("a lost create without retries is cleaned up", async (t) => {
   t.strictSame(events(), ["planned", "creating", "removing", "create-failed"]);
 });
 
+void t.test("a create that nobody could stop is waited for before the session is called clean", async (t) => {
+  const { session, server, left, events } = await stage({ retry: { retriesMax: 0, delayMs: 0, delayMsMax: 0 } });
+  server.break(on("createSnapshot", 1, "late"));
+  t.match(await failureOf(session.create(signal)), { name: "UnreachableError" });
+  t.strictSame(left(), [], "the snapshot that came late is gone");
+  t.strictSame(events(), ["planned", "creating", "removing", "create-failed"]);
+});
+
 void t.test("an abort in mid-create ends it, and removes what the server made", async (t) => {
   for (const when of ["hang", "hang after"] as const) {
     const { session, server, left, events } = await stage();
