@@ -91,7 +91,8 @@ export const SETTINGS = {
   ),
   "mount.read_ahead": setting(integer(0, 64), 8, "VMMOUNT_READ_AHEAD", "blocks fetched ahead of a sequential reader"),
   "mount.parallel_reads": setting(
-    integer(1, 64),
+    // What one session may have open on a host that serves others too; the https client keeps as many connections.
+    integer(1, 8),
     8,
     "VMMOUNT_PARALLEL_READS",
     "requests to the server at once, per mount",

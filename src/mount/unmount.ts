@@ -82,7 +82,11 @@ export async function unmountSession(entry: SessionEntry, options: UnmountOption
     if (!(error instanceof UnreachableError)) throw error;
     // It may have ended, well or badly, while we knocked.
     const now = (await listSessions(options.paths)).find(({ id }) => id === entry.id);
-    if (now === undefined) return { mountPoint, session: entry.id, message: `Unmounted "${mountPoint}"` };
+    if (now === undefined) {
+      const log = options.paths.log(entry.id);
+      options.logger.warn(`The mount daemon ended before it could say whether every read had succeeded: see ${log}`);
+      return { mountPoint, session: entry.id, message: `Unmounted "${mountPoint}" and removed its snapshot` };
+    }
     if (now.isLive) {
       goesOn = true;
       throw new BusyError(`Cannot unmount session ${entry.id}: its process works on it and does not answer`, {

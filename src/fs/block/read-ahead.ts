@@ -63,7 +63,7 @@ class StreamDetector {
     const end = at + length;
     if (length === 0 || end > size || this.#windowMax < 1) return;
     const index = this.#streams.findIndex(
-      ({ next, window }) => at >= next - DISORDER_BYTES && at <= next + window * blockBytes + DISORDER_BYTES,
+      (stream) => at >= stream.next - DISORDER_BYTES && at <= this.#reach(stream) + DISORDER_BYTES,
     );
     const [found] = index < 0 ? [] : this.#streams.splice(index, 1);
     const stream = found ?? { next: end, run: 0, window: 0, ahead: 0 };
@@ -78,6 +78,13 @@ class StreamDetector {
     const grown = stream.run >= stream.window * blockBytes ? stream.window * 2 : stream.window;
     stream.window = Math.min(Math.max(grown, windowMin), this.#windowMax);
     if (stream.window > 0) this.#fill(stream);
+  }
+
+  /** How far ahead a read still belongs to a stream: its window, or the data behind the hole that a reader skips. */
+  #reach({ next, window }: Stream): number {
+    const { blockBytes, size } = this.#below;
+    const behindHole = next < size ? this.#map?.seek(next as Bytes, "data") : undefined;
+    return Math.max(next + window * blockBytes, behindHole ?? next);
   }
 
   #fill(stream: Stream): void {

@@ -123,3 +123,16 @@ void t.test("the cache's bound for one stream counts, and 0 blocks is off", asyn
   t.strictSame(await off.read(0, 1), []);
   t.strictSame(await off.read(1, 1), []);
 });
+
+void t.test("a reader that jumps over holes from data to data keeps its distance", async (t) => {
+  const extents = Array.from({ length: 20 }, (_, index) => [
+    { kind: "data" as const, start: bytes(index * 50 * BLOCK), length: bytes(BLOCK / 16) },
+    { kind: "hole" as const, start: bytes((index * 50 + 1 / 16) * BLOCK), length: bytes((50 - 1 / 16) * BLOCK) },
+  ]).flat();
+  const map = await ExtentMap.collect(bytes(1000 * BLOCK), extents);
+  const { read } = setUp(1000, { map });
+  t.strictSame(await read(0, 1 / 16), [50, 100], "the next data, however far");
+  await read(50, 1 / 16);
+  t.ok((await read(100, 1 / 16)).length > 0, "and further ahead with each step");
+  t.strictSame(await read(777, 1 / 16), [], "a jump to somewhere else is a new reader");
+});
