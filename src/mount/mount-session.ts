@@ -82,6 +82,13 @@ export class MountSession {
   static async #build(context: MountContext, undo: CleanupStack): Promise<MountSession> {
     const { request, logger, signal } = context;
     const paths = new StatePaths(request.settings);
+    const lockHolder = {
+      session: request.session,
+      mountPoint: request.mountPoint,
+      pid: process.pid,
+      since: new Date().toISOString(),
+    };
+    undo.use("release the mount point", await VmLock.takeMountPoint(paths.locks, lockHolder));
     await checkMountPoint(request.mountPoint);
     const hypervisor = undo.use(
       "log out",
@@ -94,12 +101,6 @@ export class MountSession {
     const identity = await resolveVm(hypervisor, { ...request.locator, server: request.connection.name }, { signal });
     const vm = await hypervisor.describeVm(identity.ref, { signal });
     refuseHopeless(vm);
-    const lockHolder = {
-      session: request.session,
-      mountPoint: request.mountPoint,
-      pid: process.pid,
-      since: new Date().toISOString(),
-    };
     const vmKey = identity.instanceUuid ?? `${request.connection.url} ${identity.ref}`;
     undo.use(
       "release the VM",

@@ -34,13 +34,30 @@ export class VmLock implements AsyncDisposable {
     readonly vmName: string;
     readonly holder: LockHolder;
   }): Promise<VmLock> {
-    const name = createHash("sha256").update(options.vm).digest("hex").slice(0, 32);
-    const path = join(options.directory, `${name}.lock`);
+    const { directory, vm, vmName, holder } = options;
+    return VmLock.#take(join(directory, lockName(vm)), holder, (other) => vmBusy(vmName, other));
+  }
+
+  /**
+   * One mount per directory: both of two mounts that begin at once find it empty, the second would lie over the first,
+   * and a backup would read the wrong VM under the right name.
+   * @throws BusyError naming the other session and its process
+   */
+  static async takeMountPoint(directory: string, holder: LockHolder): Promise<VmLock> {
+    const path = join(directory, lockName(`mount point ${holder.mountPoint}`));
+    return VmLock.#take(path, holder, (other) => mountPointBusy(holder.mountPoint, other));
+  }
+
+  static async #take(
+    path: string,
+    holder: LockHolder,
+    busy: (other: LockHolder | undefined) => BusyError,
+  ): Promise<VmLock> {
     const file = await open(path, "a+", 0o600);
     try {
-      if (!tryLock(file.fd)) throw await busy(path, options.vmName);
+      if (!tryLock(file.fd)) throw busy(await readHolder(path));
       await file.truncate(0);
-      await file.appendFile(JSON.stringify(options.holder));
+      await file.appendFile(JSON.stringify(holder));
       return new VmLock(file);
     } catch (error) {
       await file.close();
@@ -58,15 +75,28 @@ export class VmLock implements AsyncDisposable {
   }
 }
 
-async function busy(path: string, vmName: string): Promise<BusyError> {
-  const text = await readFile(path, "utf8").catch(() => "");
-  let holder: LockHolder | undefined;
+function lockName(text: string): string {
+  return `${createHash("sha256").update(text).digest("hex").slice(0, 32)}.lock`;
+}
+
+/** Undefined when the holder has the lock but has not written its line yet: the message does without it. */
+async function readHolder(path: string): Promise<LockHolder | undefined> {
   try {
-    holder = holderSchema.parse(JSON.parse(text));
+    return holderSchema.parse(JSON.parse(await readFile(path, "utf8")));
   } catch {
-    // The holder has the lock but has not written its line yet: the message does without it.
-    holder = undefined;
+    return undefined;
   }
+}
+
+function mountPointBusy(mountPoint: string, holder: LockHolder | undefined): BusyError {
+  const who =
+    holder === undefined
+      ? "another vmmount is mounting there"
+      : `session ${holder.session}, process ${holder.pid}, uses it since ${holder.since}`;
+  return new BusyError(`Cannot mount on "${mountPoint}": ${who}`, { hint: "Give each VM a directory of its own" });
+}
+
+function vmBusy(vmName: string, holder: LockHolder | undefined): BusyError {
   const who =
     holder === undefined
       ? "another vmmount is mounting it"

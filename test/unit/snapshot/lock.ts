@@ -33,6 +33,24 @@ void t.test("one lock per VM; the second taker hears who has it", async (t) => {
   t.match((await failureOf(take(directory))).message, /by process 7 since/);
 });
 
+void t.test("one mount per directory; the second taker hears who has it", async (t) => {
+  const directory = scratch(t);
+  const first = await VmLock.takeMountPoint(directory, HOLDER);
+  const error = await failureOf(VmLock.takeMountPoint(directory, { ...HOLDER, session: "0123456789" }));
+  t.ok(error instanceof BusyError);
+  t.equal(
+    error.message,
+    'Cannot mount on "/mnt/b u": session k3v9q2m7xa, process 4242, uses it since 2026-03-04T05:06:07.890Z',
+  );
+  await using elsewhere = await VmLock.takeMountPoint(directory, { ...HOLDER, mountPoint: "/mnt/c" });
+  t.ok(elsewhere);
+  await using vm = await take(directory);
+  t.ok(vm, "the VM's lock is another one");
+  await first[Symbol.asyncDispose]();
+  await using again = await VmLock.takeMountPoint(directory, HOLDER);
+  t.ok(again);
+});
+
 void t.test("a VM's key never becomes a path", async (t) => {
   const directory = scratch(t);
   await using lock = await take(directory, { vm: "../../etc/passwd" });
