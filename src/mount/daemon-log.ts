@@ -17,9 +17,9 @@ export class DaemonLog {
     if (this.#fd === undefined) return;
     try {
       writeSync(this.#fd, line);
-    } catch (error) {
-      // A full disk must not end a mount: the log is worth less than the snapshot's removal.
-      if ((error as NodeJS.ErrnoException).code !== "ENOSPC") throw error;
+    } catch {
+      // A disk that is full, over quota, read-only or dead must not end a mount, nor keep a snapshot from being removed:
+      // every step of the way down writes a line.
     }
   }
 

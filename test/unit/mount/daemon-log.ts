@@ -1,7 +1,18 @@
-import { chmodSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  openSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { DaemonLog, pruneLogs } from "../../../src/mount/daemon-log.js";
+import { run } from "../../fixtures/host/command-line.js";
 import { scratch } from "../../fixtures/scratch.js";
 
 void t.test("a line is in the file when write() returns", (t) => {
@@ -36,6 +47,18 @@ void t.test("a full disk does not end a mount", (t) => {
   log.close();
   t.throws(() => new DaemonLog(join(scratch(t), "none/a.log")), { code: "ENOENT" });
   t.end();
+});
+
+void t.test("nor does a file that takes no more lines", async (t) => {
+  const path = join(scratch(t), "pipe");
+  await run("mkfifo", [path]);
+  const reader = openSync(path, constants.O_RDWR);
+  const log = new DaemonLog(path);
+  closeSync(reader);
+  t.doesNotThrow(() => {
+    log.write("lost: EPIPE\n");
+  });
+  log.close();
 });
 
 void t.test("pruneLogs() keeps the fifty newest logs, and everything that is no log", (t) => {
