@@ -1,8 +1,9 @@
+import { constants } from "node:os";
 import { createInterface } from "node:readline/promises";
 import { Writable } from "node:stream";
 import type { Command } from "commander";
 import { type Config, loadConfig } from "../config.js";
-import { UsageError } from "../errors.js";
+import { CancelledError, UsageError } from "../errors.js";
 import { createLogger, type Logger, SecretTexts } from "../log.js";
 import type { ServerChoice } from "../mount/connection.js";
 import { StatePaths } from "../mount/state-paths.js";
@@ -134,6 +135,10 @@ async function promptPassword(question: string): Promise<string> {
   const reader = createInterface({ input: process.stdin, output: mute, terminal: true });
   try {
     return await reader.question("");
+  } catch (error) {
+    if (!(error instanceof Error) || error.name !== "AbortError") throw error;
+    // The terminal is raw while we read: Ctrl-C is a key and no signal.
+    throw new CancelledError("Stopped at the question for the password", { signal: constants.signals.SIGINT });
   } finally {
     reader.close();
     process.stderr.write("\n");
