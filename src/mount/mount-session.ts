@@ -1,7 +1,9 @@
 import { CleanupStack } from "../cleanup.js";
 import { Secret } from "../credentials.js";
-import { BusyError, DiskIoError, errorChain, LeftoverError } from "../errors.js";
+import { deadline } from "../deadline.js";
+import { BusyError, DiskIoError, errorChain, LeftoverError, UnreachableError } from "../errors.js";
 import type { MountEnd, Mounted } from "../fs/fuse-driver.js";
+import type { Hypervisor } from "../hypervisor.js";
 import type { FileJournal } from "../snapshot/journal.js";
 import { VmLock } from "../snapshot/lock.js";
 import type { SnapshotSession } from "../snapshot/session.js";
@@ -24,12 +26,16 @@ import {
 import { resolveVm } from "./resolve-vm.js";
 import { StatePaths } from "./state-paths.js";
 
+/** One cheap call; the removal that follows has its own patience. */
+const LOOK_MS_MAX = 60_000;
+
 /**
  * One mount from login to the removed snapshot; the composition root. `start` is all or nothing: what it made before a
  * failure is undone, last first. `finish` is the way down, whoever unmounted.
  */
 export class MountSession {
   readonly #context: MountContext;
+  readonly #hypervisor: Hypervisor;
   readonly #undo: CleanupStack;
   readonly #snapshots: SnapshotSession;
   readonly #journal: FileJournal;
@@ -43,6 +49,7 @@ export class MountSession {
 
   private constructor(parts: {
     readonly context: MountContext;
+    readonly hypervisor: Hypervisor;
     readonly undo: CleanupStack;
     readonly snapshots: SnapshotSession;
     readonly journal: FileJournal;
@@ -52,6 +59,7 @@ export class MountSession {
     readonly disks: readonly DiskStatus[];
   }) {
     this.#context = parts.context;
+    this.#hypervisor = parts.hypervisor;
     this.#undo = parts.undo;
     this.#snapshots = parts.snapshots;
     this.#journal = parts.journal;
@@ -124,7 +132,17 @@ export class MountSession {
     logger.info(
       `Serving ${disks.length} disks of "${identity.name}" on "${request.mountPoint}" (${mounted.description})`,
     );
-    return new MountSession({ context, undo: undo.move(), snapshots, journal, mounted, stack, facts, disks: statuses });
+    return new MountSession({
+      context,
+      hypervisor,
+      undo: undo.move(),
+      snapshots,
+      journal,
+      mounted,
+      stack,
+      facts,
+      disks: statuses,
+    });
   }
 
   /** Resolves when the kernel has let go of the mount, whoever asked for it. */
@@ -194,6 +212,22 @@ export class MountSession {
   }
 
   /**
+   * Whether somebody else removed the snapshot during the mount: the server merged what the guest wrote into the very
+   * files that we read, and while the VM is off nothing locks them. A server that cannot tell has shown nothing.
+   */
+  async #isSnapshotGone(): Promise<boolean> {
+    const { vm, snapshot } = this.#facts;
+    const signal = deadline(LOOK_MS_MAX, () => new UnreachableError("Listing the snapshots took too long"));
+    try {
+      const all = await this.#hypervisor.listSnapshots(vm.identity.ref, { signal });
+      return all.every(({ ref }) => ref !== snapshot.ref);
+    } catch (error) {
+      this.#context.logger.warn(`Cannot see whether the snapshot is still there: ${errorChain(error)}`);
+      return false;
+    }
+  }
+
+  /**
    * Removes the snapshot and everything else; never skipped, whatever happened before.
    * @returns one sentence for the user
    * @throws LeftoverError; DiskIoError when all is clean but some reader got an I/O error
@@ -208,6 +242,7 @@ export class MountSession {
     });
     const degraded = this.#stack.firstFailure;
     const suffix = degraded === undefined ? "" : `; a reader had got an I/O error before (${degraded})`;
+    const isStolen = await this.#isSnapshotGone();
     const failure = await disposeAll(this.#undo);
     if (failure !== undefined) logger.error(errorChain(failure));
     const left = leftoverIn(failure);
@@ -224,6 +259,12 @@ export class MountSession {
       throw new DiskIoError(`The backup of "${name}" is not complete: reading ${degraded}`, {
         hint: "Mount the VM again and repeat the backup; the snapshot of this one is removed",
       });
+    }
+    if (isStolen) {
+      throw new DiskIoError(
+        `The backup of "${name}" cannot be trusted: somebody else removed its snapshot while it was mounted`,
+        { hint: "From then on the disks may have changed under the reader: mount the VM again and repeat the backup" },
+      );
     }
     return `Unmounted "${request.mountPoint}" and removed the snapshot of "${name}"`;
   }

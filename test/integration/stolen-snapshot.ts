@@ -1,0 +1,32 @@
+import t from "tap";
+import { silentLogger } from "../../src/log.js";
+import { connectVsphere } from "../../src/vsphere/connect.js";
+import { labFor } from "../fixtures/host/lab-host.js";
+import { ProxyHost } from "../fixtures/host/proxy-host.js";
+import { nothingLeft, refused } from "../fixtures/host/refusals.js";
+
+const { signal } = new AbortController();
+
+void t.test("umount tells when somebody else removed the snapshot: what was read may be of another time", async (t) => {
+  const lab = await labFor(t);
+  const host = await ProxyHost.make(t, lab);
+  await host.json(["mount", "name:web01", host.mountPoint]);
+  const vm = lab.vm("web01");
+  {
+    await using stranger = await connectVsphere({
+      url: lab.url,
+      user: lab.user,
+      password: lab.password,
+      tls: { fingerprint: lab.fingerprint, insecure: false },
+      logger: silentLogger(),
+      signal,
+    });
+    await stranger.removeSnapshot(vm.snapshots[0]?.ref ?? "", { signal });
+  }
+  t.same(vm.snapshots, []);
+  await refused(t, host, ["umount", host.mountPoint], {
+    exit: "io",
+    says: [/"web01" cannot be trusted: somebody else removed its snapshot/, /repeat the backup/],
+  });
+  await nothingLeft(t, host, lab);
+});
