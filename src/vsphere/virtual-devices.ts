@@ -120,6 +120,9 @@ function exclusion(
   if (textAt(backing, "sharing") === "sharingMultiWriter") {
     return "the disk is shared by several writers (multi-writer), which rules out snapshots";
   }
+  if (child(backing, "keyId") !== undefined) {
+    return "the disk is encrypted, and its files on the datastore hold only cipher text";
+  }
   if (kind === "VirtualDiskLocalPMemBackingInfo")
     return "the disk lives in persistent memory, which rules out snapshots";
   if (kind.includes("RawDiskVer2") || kind.includes("PartitionedRaw")) {

@@ -82,6 +82,11 @@ await t.test("disks that no snapshot can hold say why", async (t) => {
       "<diskMode>persistent</diskMode><sharing>sharingMultiWriter</sharing>",
       /multi-writer/,
     ],
+    [
+      "VirtualDiskFlatVer2BackingInfo",
+      "<diskMode>persistent</diskMode><keyId><keyId>k1</keyId></keyId>",
+      /encrypted, and its files on the datastore hold only cipher text/,
+    ],
     ["VirtualDiskFlatVer2BackingInfo", "<diskMode>persistent</diskMode><sharing>sharingNone</sharing>", undefined],
     ["VirtualDiskLocalPMemBackingInfo", "<diskMode>persistent</diskMode>", /persistent memory/],
     ["VirtualDiskRawDiskVer2BackingInfo", "", /raw device/],
