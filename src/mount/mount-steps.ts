@@ -1,7 +1,7 @@
 import { hostname } from "node:os";
 import type { CleanupStack } from "../cleanup.js";
 import { Secret } from "../credentials.js";
-import { RefusedError, SnapshotError } from "../errors.js";
+import { IntegrityError, RefusedError, SnapshotError } from "../errors.js";
 import type { FuseDriver, Mounted } from "../fs/fuse-driver.js";
 import { vmTree } from "../fs/vm-tree.js";
 import {
@@ -120,6 +120,17 @@ export async function freeze(
   const { snapshot, consistency } = await snapshots.create(signal);
   logger.info(`Created snapshot "${snapshot.name}" of "${vm.identity.name}" (${consistency})`);
   const frozen = await hypervisor.describeVm(vm.identity.ref, { signal, snapshot: snapshot.ref });
+  // A server that hides the snapshot's hardware answers like one without disks: the backup would be empty and look well.
+  const lost = vm.disks.filter(
+    (disk) => disk.excludedBecause === undefined && !frozen.disks.some(({ key }) => key === disk.key),
+  );
+  if (lost.length > 0) {
+    const labels = lost.map(({ label }) => label).join(", ");
+    throw new IntegrityError(
+      `Cannot mount "${vm.identity.name}": snapshot "${snapshot.name}" does not show ${labels}`,
+      { hint: "The account may lack System.Read on the VM, or the disk was removed a moment ago: try again" },
+    );
+  }
   return { vm: frozen, snapshot, consistency };
 }
 
