@@ -68,13 +68,13 @@ void t.test("no function is long", (t) => {
   t.end();
 });
 
-/** Of a catch clause, or of a callback given to `.catch`, that does nothing and does not say why. */
+/** Catch clauses that do nothing and do not say why. */
 function silentCatches(path: string): string[] {
   const text = read(path);
   const source = ts.createSourceFile(path, text, ts.ScriptTarget.ES2023, true);
   const found: string[] = [];
   const visit = (node: ts.Node): void => {
-    if (ts.isCatchClause(node) && node.block.statements.length === 0) {
+    if (ts.isCatchClause(node) && /^\{\s*\}$/.test(node.block.getText(source))) {
       found.push(`${path}:${source.getLineAndCharacterOfPosition(node.getStart(source)).line + 1}`);
     }
     ts.forEachChild(node, visit);
@@ -84,7 +84,7 @@ function silentCatches(path: string): string[] {
 }
 
 void t.test("no error is swallowed", (t) => {
-  empty(t, [...SOURCES, ...TESTS].flatMap(silentCatches), "no empty catch");
+  empty(t, [...SOURCES, ...TESTS].flatMap(silentCatches), "no empty catch without a reason in it");
   t.end();
 });
 
