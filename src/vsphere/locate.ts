@@ -5,11 +5,12 @@ import type { VmIdentity } from "../hypervisor.js";
 import { escapeInventoryName, type LocatorForm, unescapeInventoryName } from "../locator.js";
 import { child, childrenNamed, textAt } from "./element.js";
 import { isMissingMethod, SoapFault } from "./faults.js";
+import { type Lineage, lineagesOf } from "./inventory-tree.js";
 import type { ObjectProperties, PropertyCollector } from "./property-collector.js";
 import { findAllByUuid, findByInventoryPath, findByUuid } from "./requests.js";
 import type { Session } from "./session.js";
 import type { MoRef } from "./soap-message.js";
-import { IDENTITY_PATHS, toIdentities } from "./vm-identity.js";
+import { IDENTITY_PATHS, sortedByPath, toIdentities, toIdentity } from "./vm-identity.js";
 import type { XmlElement } from "./xml.js";
 
 interface Scope {
@@ -69,9 +70,12 @@ function nameOf(vm: ObjectProperties): string {
 }
 
 async function scan(filter: Filter, morePaths: readonly string[], scope: Scope): Promise<VmIdentity[]> {
+  return toIdentities(await objects(filter, morePaths, scope), scope.properties, scope.signal);
+}
+
+async function objects(filter: Filter, morePaths: readonly string[], scope: Scope): Promise<ObjectProperties[]> {
   const query = { type: "VirtualMachine", paths: [...IDENTITY_PATHS, ...morePaths] };
-  const all = await scope.properties.ofAll(query, scope.signal);
-  return toIdentities(all.filter(filter), scope.properties, scope.signal);
+  return (await scope.properties.ofAll(query, scope.signal)).filter(filter);
 }
 
 const AGENT_PATHS = ["config.managedBy"];
@@ -85,7 +89,11 @@ function notAgent(filter: Filter): Filter {
   };
 }
 
-async function identitiesOf(vms: readonly MoRef[], { properties, signal }: Scope): Promise<VmIdentity[]> {
+async function identitiesOf(vms: readonly MoRef[], scope: Scope): Promise<VmIdentity[]> {
+  return toIdentities(await objectsOf(vms, scope), scope.properties, scope.signal);
+}
+
+async function objectsOf(vms: readonly MoRef[], { properties, signal }: Scope): Promise<ObjectProperties[]> {
   const found: ObjectProperties[] = [];
   for (const vm of new Map(vms.map((ref) => [ref.id, ref])).values()) {
     try {
@@ -95,7 +103,7 @@ async function identitiesOf(vms: readonly MoRef[], { properties, signal }: Scope
       if (!(error instanceof SoapFault && error.is("ManagedObjectNotFound"))) throw error;
     }
   }
-  return toIdentities(found, properties, signal);
+  return found;
 }
 
 async function locateByUuid(uuid: string, isInstance: boolean, scope: Scope): Promise<VmIdentity[]> {
@@ -118,14 +126,26 @@ function vmReferences(response: XmlElement): MoRef[] {
 }
 
 /**
- * `/dc/folder/vm` is the inventory path without the datacenter's `vm` folder. Tried first as it stands and with that
- * folder put in at each place (datacenters may be inside folders); then, for VMs inside vApps, which are in no folder,
- * and for `/dc/vm` with the VM somewhere below the datacenter, by name.
+ * `/dc/folder/vm` is the inventory path without the datacenter's `vm` folder, as `VmIdentity.path` shows it; with that
+ * folder it is taken as well. A VM counts only where it is shown at exactly that path: nothing is guessed. The one
+ * short form is `/dc/vm`, a datacenter and a name: without a VM at exactly that path, every VM of that name below that
+ * datacenter.
  */
 async function locateByPath(names: readonly string[], scope: Scope): Promise<VmIdentity[]> {
-  const { session, signal } = scope;
   const last = names.at(-1);
   if (last === undefined) return [];
+  const asked = await placed(await objectsOf(await inventoryPathTargets(names, scope), scope), scope);
+  const found = asked.filter((vm) => isAt(vm, names));
+  if (found.length > 0) return identities(found);
+  // VMs inside vApps are in no folder, and the search index finds no path to them.
+  const sameName = await placed(await objects((vm) => nameOf(vm) === last, [], scope), scope);
+  const exact = sameName.filter((vm) => isAt(vm, names));
+  if (exact.length > 0) return identities(exact);
+  return identities(sameName.filter(({ lineage }) => isSame(datacenterOf(lineage), names.slice(0, -1))));
+}
+
+/** What the search index finds, with the `vm` folder put in at each place: datacenters may be inside folders. */
+async function inventoryPathTargets(names: readonly string[], { session, signal }: Scope): Promise<MoRef[]> {
   const escaped = names.map(escapeInventoryName);
   const paths = escaped.slice(1).map((_, index) => escaped.toSpliced(index + 1, 0, "vm"));
   const found: MoRef[] = [];
@@ -134,12 +154,40 @@ async function locateByPath(names: readonly string[], scope: Scope): Promise<VmI
     const target = child(response, "returnval");
     if (target?.type === "VirtualMachine") found.push({ type: target.type, id: target.text });
   }
-  if (found.length > 0) return identitiesOf(found, scope);
-  const sameName = await scan((vm) => nameOf(vm) === last, [], scope);
-  const wanted = escaped.join("/");
-  const exact = sameName.filter((vm) => vm.path === `/${wanted}`);
-  if (exact.length > 0) return exact;
-  return sameName.filter((vm) => vm.path.startsWith(`/${escaped.slice(0, -1).join("/")}/`));
+  return found;
+}
+
+interface PlacedVm {
+  readonly vm: ObjectProperties;
+  readonly lineage: Lineage;
+}
+
+async function placed(vms: readonly ObjectProperties[], { properties, signal }: Scope): Promise<PlacedVm[]> {
+  const lineages = await lineagesOf(vms, properties, signal);
+  return vms.flatMap((vm) => {
+    const lineage = lineages.get(vm.obj.id);
+    return lineage === undefined ? [] : [{ vm, lineage }];
+  });
+}
+
+function identities(vms: readonly PlacedVm[]): VmIdentity[] {
+  return sortedByPath(vms.map(({ vm, lineage }) => toIdentity(vm, lineage)));
+}
+
+/** The VM is shown at that path, or stands there with the datacenter's hidden folder written out. */
+function isAt({ lineage }: PlacedVm, path: readonly string[]): boolean {
+  const { names, datacenterDepth } = lineage;
+  if (isSame(names, path)) return true;
+  return datacenterDepth > 0 && isSame(names.toSpliced(datacenterDepth, 0, "vm"), path);
+}
+
+/** Names from the top down to the datacenter; undefined for a VM that is shown below none. */
+function datacenterOf({ names, datacenterDepth }: Lineage): readonly string[] | undefined {
+  return datacenterDepth === 0 ? undefined : names.slice(0, datacenterDepth);
+}
+
+function isSame(a: readonly string[] | undefined, b: readonly string[]): boolean {
+  return a?.length === b.length && a.every((name, index) => name === b[index]);
 }
 
 /** Addresses are compared after resolving the name here, since the guest reports addresses more surely than names. */

@@ -32,9 +32,11 @@ export async function toIdentities(
   signal: AbortSignal,
 ): Promise<VmIdentity[]> {
   const lineages = await lineagesOf(vms, properties, signal);
-  return vms
-    .map((vm) => toIdentity(vm, lineages.get(vm.obj.id)))
-    .sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0));
+  return sortedByPath(vms.map((vm) => toIdentity(vm, lineages.get(vm.obj.id))));
+}
+
+export function sortedByPath(vms: readonly VmIdentity[]): VmIdentity[] {
+  return vms.toSorted((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0));
 }
 
 export function toIdentity({ obj, values }: ObjectProperties, lineage: Lineage | undefined): VmIdentity {

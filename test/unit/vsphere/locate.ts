@@ -92,6 +92,71 @@ await t.test("locators", async (t) => {
   t.match(slash, { name: "a/b", path: "/dc/a%2fb" });
 });
 
+/** /F/dc holds "old" and "prod" with "vm" in it; the server's search index knows paths. */
+await t.test("a path names the VM that is shown there, or none", async (t) => {
+  const places: Readonly<Record<string, string>> = {
+    "F/dc/vm/old/web01": "vm-1",
+    "F/dc/vm/prod/vm/web02": "vm-2",
+    "F/dc/vm/web03": "vm-3",
+    "F/dc/vm/old/web03": "vm-4",
+  };
+  const folder = (id: string, name: string, parent: string) =>
+    objectContent("Folder", id, { name: text(name), parent: ref("Folder", parent) });
+  const vm = (id: string, name: string, parent: string) =>
+    objectContent("VirtualMachine", id, { name: text(name), parent: ref("Folder", parent) });
+  const objects: Readonly<Record<string, string>> = {
+    "group-d1": objectContent("Folder", "group-d1", { name: text("Datacenters") }),
+    "group-f": folder("group-f", "F", "group-d1"),
+    "dc-1": objectContent("Datacenter", "dc-1", { name: text("dc"), parent: ref("Folder", "group-f") }),
+    "group-v1": objectContent("Folder", "group-v1", { name: text("vm"), parent: ref("Datacenter", "dc-1") }),
+    "group-old": folder("group-old", "old", "group-v1"),
+    "group-prod": folder("group-prod", "prod", "group-v1"),
+    "group-odd": folder("group-odd", "vm", "group-prod"),
+    "vm-1": vm("vm-1", "web01", "group-old"),
+    "vm-2": vm("vm-2", "web02", "group-odd"),
+    "vm-3": vm("vm-3", "web03", "group-v1"),
+    "vm-4": vm("vm-4", "web03", "group-old"),
+  };
+  await using vcenter = await startScriptedVcenter({
+    ...SCRIPT,
+    FindByInventoryPath: ({ body }) => {
+      const id = places[/<inventoryPath>([^<]*)</.exec(body)?.[1] ?? ""];
+      return id === undefined ? "" : `<returnval type="VirtualMachine">${id}</returnval>`;
+    },
+    RetrievePropertiesEx: ({ body }) => {
+      const all = Object.entries(objects).filter(([id]) => id.startsWith("vm-"));
+      if (body.includes('type="ContainerView"')) return `<returnval>${all.map(([, vm]) => vm).join("")}</returnval>`;
+      const asked = [...body.matchAll(/<obj type="[^"]*">([^<]*)</g)].map(([, id]) => objects[id ?? ""] ?? "");
+      return `<returnval>${asked.join("")}</returnval>`;
+    },
+  });
+  await using server = await connectScripted(vcenter);
+  for (const [path, refs] of [
+    ["/F/dc/old/web01", ["vm-1"]],
+    ["/F/dc/vm/old/web01", ["vm-1"]],
+    ["/F/dc/prod/web01", []],
+    ["/F/dc/prod/vm/web01", []],
+    ["/F/dc/web01", ["vm-1"]],
+    ["/dc/web01", []],
+    ["/F/web01", []],
+    ["/web01", []],
+    ["/F/dc/vm/web01", []],
+    ["/F/dc/prod/web02", []],
+    ["/F/dc/vm/prod/web02", []],
+    ["/F/dc/prod/vm/web02", ["vm-2"]],
+    ["/F/dc/vm/prod/vm/web02", ["vm-2"]],
+    ["/F/dc/web03", ["vm-3"]],
+    ["/F/dc/WEB01", []],
+  ] as const) {
+    const found = await server.findVms({ kind: "path", path: path.split("/").slice(1) }, { signal });
+    t.strictSame(
+      found.map(({ ref }) => ref),
+      refs,
+      path,
+    );
+  }
+});
+
 await t.test("a VM that vanishes between search and look is not found", async (t) => {
   await using vcenter = await startScriptedVcenter({
     ...SCRIPT,
