@@ -27,7 +27,10 @@ export class DatastoreClient {
   readonly #http: HttpClient;
   readonly #session: Session;
   readonly #limits: VsphereLimits;
+  /** Tried first where none is proven. */
   #encoding: NameEncoding;
+  /** What worked, by datacenter and datastore, where the two encodings differ. */
+  readonly #proven = new Map<string, NameEncoding>();
 
   constructor(http: HttpClient, session: Session, limits: VsphereLimits) {
     this.#http = http;
@@ -91,19 +94,33 @@ export class DatastoreClient {
     return retry(attempt, { policy: SMALL_FILE_RETRY, signal });
   }
 
-  /** Logs in again on 401; on 404 tries the other encoding of the names once and remembers it when it helps. */
+  /**
+   * Logs in again on 401. On 404 tries the other encoding of the names, until one of them has worked for this
+   * datacenter and datastore: from then on a 404 is a missing file, since the other URL may mean another datastore.
+   */
   async #request(file: DatastoreFile, exchange: Exchange, signal: AbortSignal): Promise<HttpAnswer> {
     return this.#session.run(async () => {
-      const encoding = this.#encoding;
-      const other: NameEncoding = encoding === "once" ? "twice" : "once";
-      const answer = await this.#send(file, encoding, exchange, signal);
+      const names = JSON.stringify([file.datacenterPath, file.path.datastore]);
+      const first = this.#proven.get(names) ?? this.#encoding;
+      const other: NameEncoding = first === "once" ? "twice" : "once";
       const isSameUrl =
-        folderUrl(file.path, file.datacenterPath, other) === folderUrl(file.path, file.datacenterPath, encoding);
-      if (answer.status !== 404 || isSameUrl) return answer;
+        folderUrl(file.path, file.datacenterPath, other) === folderUrl(file.path, file.datacenterPath, first);
+      const answer = await this.#send(file, first, exchange, signal);
+      if (isSameUrl) return answer;
+      if (isFile(answer)) this.#prove(names, first);
+      // Another request may have proven one meanwhile.
+      if (answer.status !== 404 || this.#proven.get(names) === first) return answer;
       const second = await this.#send(file, other, exchange, signal);
-      if (second.status === 200 || second.status === 206) this.#encoding = other;
+      if (this.#proven.get(names) === first) return answer;
+      if (isFile(second)) this.#prove(names, other);
       return second;
     }, signal);
+  }
+
+  #prove(names: string, encoding: NameEncoding): void {
+    if (this.#proven.has(names)) return;
+    this.#proven.set(names, encoding);
+    this.#encoding = encoding;
   }
 
   async #send(
@@ -123,6 +140,11 @@ export class DatastoreClient {
     if (answer.status === 401) throw new SessionExpired("the datastore service does not know the session");
     return answer;
   }
+}
+
+/** An answer with a file's bytes or size: a page of HTML with status 200 proves nothing. */
+function isFile({ status, header }: HttpAnswer): boolean {
+  return (status === 200 || status === 206) && header("content-type")?.startsWith("text/html") !== true;
 }
 
 /** Checks the head of a range answer before one byte of it reaches the caller's buffer. */

@@ -121,6 +121,45 @@ await t.test("a server that decodes the names only once is understood, and remem
   t.equal(urls.filter((url) => url.includes("%252F")).length, 1);
 });
 
+await t.test("once an encoding has worked, the other never addresses another datastore", async (t) => {
+  const other = Buffer.alloc(SIZE, 0xee);
+  for (const times of [1, 2]) {
+    let isGone = false;
+    const urls: string[] = [];
+    await using vcenter = await startScriptedVcenter(VM, (request, response) => {
+      urls.push(request.url ?? "");
+      const isTwice = request.url?.includes("%252B") === true;
+      if (isTwice === (times === 2)) datastore(isGone ? {} : WEB01, times)(request, response);
+      // Decoded in the wrong way, the names are those of another datastore, with a file of the same name.
+      else if (isGone) sendFile(other, request, response);
+      else response.writeHead(404).end();
+    });
+    await using server = await connectScripted(vcenter);
+    const { source } = await open(server);
+    const into = new Uint8Array(512);
+    await source.read(into, bytes(0), { signal });
+    t.equal(Buffer.compare(into, content.subarray(0, 512)), 0);
+    isGone = true;
+    urls.length = 0;
+    t.match(await failureOf(source.read(into, bytes(512), { signal })), { kind: "NotFoundError" }, `decoded ${times}x`);
+    t.equal(urls.length, 1, "nothing else was asked for");
+    isGone = false;
+    await source.read(into, bytes(512), { signal });
+    t.equal(Buffer.compare(into, content.subarray(512, 1024)), 0, "and back");
+  }
+});
+
+await t.test("a page of HTML proves no encoding", async (t) => {
+  let pages = 1;
+  await using vcenter = await startScriptedVcenter(VM, (request, response) => {
+    if (pages-- > 0) response.writeHead(200, { "content-type": "text/html" }).end();
+    else datastore(WEB01, 1)(request, response);
+  });
+  await using server = await connectScripted(vcenter);
+  t.equal((await failureOf(open(server))).kind, "NotFoundError");
+  t.equal((await open(server)).source.size, SIZE);
+});
+
 await t.test("what the https transport cannot read is named", async (t) => {
   const parent = 'parentCID=12345678\nparentFileNameHint="web01-base.vmdk"';
   const cases: readonly (readonly [string, string | RegExp])[] = [
