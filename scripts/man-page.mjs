@@ -43,20 +43,25 @@ out.push(
   ),
 );
 const commandSection = (command, path) => {
-  if (command.commands.length > 0) {
+  const help = command.createHelp();
+  const isGroup = command.commands.length > 0;
+  // A command may have subcommands and an action of its own, such as "lab"; a mere group has only --help.
+  if (isGroup && help.visibleOptions(command).length <= 1) {
     for (const inner of command.commands) commandSection(inner, `${path} ${command.name()}`.trim());
     return;
   }
-  const help = command.createHelp();
   out.push(`.SS ${roff(`vmmount ${`${path} ${command.name()}`.trim()} ${command.usage()}`)}`);
   out.push(roff(command.description()));
   if (command.aliases().length > 0) out.push(roff(`Also: ${command.aliases().join(", ")}.`));
   for (const option of help.visibleOptions(command)) item(option.flags, option.description);
+  for (const inner of command.commands) commandSection(inner, `${path} ${command.name()}`.trim());
 };
 section("COMMANDS");
 for (const command of program.createHelp().visibleCommands(program)) {
   if (command.name() !== "help") commandSection(command, "");
 }
+section("OPTIONS");
+for (const option of program.createHelp().visibleOptions(program)) item(option.flags, option.description);
 section("LOCATORS");
 for (const { example, meaning } of Object.values(LOCATOR_FORMS)) item(example, meaning);
 section("CONFIGURATION");

@@ -26,7 +26,7 @@ export function addUmount(program: Command, edge: ProcessEdge): void {
     .summary("remove a mount and its snapshot")
     .description("Removes a mount and its snapshot, and waits until both are gone.")
     .argument("[target]", "mount point or session id")
-    .option("-f, --force", "also while files are open")
+    .option("-f, --force", "also while files are open; forget a dead session that cannot be proved to be clean")
     .option("--all", "every session of this host")
     .addHelpText("after", EXAMPLES);
   withCommonOptions(command, "a server").action(async (target: string | undefined, flags: UmountFlags) => {
@@ -37,6 +37,7 @@ export function addUmount(program: Command, edge: ProcessEdge): void {
     const options: UnmountOptions = {
       ...context,
       force: flags.force === true,
+      signal: edge.signal,
       onProgress: context.progress.report,
     };
     try {

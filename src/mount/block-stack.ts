@@ -1,5 +1,5 @@
 import type { BlockSource } from "../block-source.js";
-import { errorChain, IntegrityError, unwrapAbort } from "../errors.js";
+import { DiskIoError, errorChain, IntegrityError, unwrapAbort } from "../errors.js";
 import { BlockCache } from "../fs/block/cache.js";
 import { cached } from "../fs/block/cached.js";
 import { ExtentMap } from "../fs/block/extent-map.js";
@@ -40,6 +40,7 @@ export class BlockStack {
   readonly #settings: Settings;
   readonly #logger: Logger;
   #firstFailure: string | undefined;
+  #distrusted: string | undefined;
 
   constructor(settings: Settings, logger: Logger) {
     this.#settings = settings;
@@ -106,10 +107,18 @@ export class BlockStack {
     }
   }
 
+  /** From now on what the server sends cannot be trusted: every further fetch fails; cached blocks are from before. */
+  distrust(reason: string): void {
+    this.#distrusted = reason;
+    this.#firstFailure ??= reason;
+    this.#logger.error(`Reads fail from now on: ${reason}`);
+  }
+
   #noticeFailures(below: BlockSource, name: string): BlockSource {
     return filtered(below, {
       read: async (into, at, options) => {
         try {
+          if (this.#distrusted !== undefined) throw new DiskIoError(`Cannot read ${name}: ${this.#distrusted}`);
           await below.read(into, at, options);
         } catch (thrown) {
           const error = unwrapAbort(thrown);

@@ -1,10 +1,11 @@
 import { createConnection } from "node:net";
-import { IntegrityError, RemoteError, UnreachableError } from "../errors.js";
+import { CancelledError, IntegrityError, RemoteError, UnreachableError } from "../errors.js";
 import {
   type ControlMessage,
   controlMessageSchema,
   type ControlRequest,
   MESSAGE_BYTES_MAX,
+  SILENCE_MS_MAX,
   type SessionStatus,
 } from "./control-protocol.js";
 import { readJsonLines } from "./json-lines.js";
@@ -23,14 +24,21 @@ export async function askStatus(path: string): Promise<SessionStatus> {
 /**
  * Asks the daemon to unmount and waits for the end, however long the removal of the snapshot takes.
  * @returns the daemon's last word
- * @throws RemoteError with the daemon's own error, UnreachableError when it goes away without a word
+ * @throws RemoteError with the daemon's own error; UnreachableError when it goes away or falls silent; CancelledError
+ *   when `signal` ends the waiting, which the daemon does not notice
  */
 export async function askUmount(
   path: string,
-  options: { readonly force: boolean; readonly onProgress: (what: string, percent: number | undefined) => void },
+  options: {
+    readonly force: boolean;
+    readonly onProgress: (what: string, percent: number | undefined) => void;
+    readonly signal?: AbortSignal | undefined;
+    readonly silenceMsMax?: number;
+  },
 ): Promise<string> {
-  for await (const message of converse(path, { op: "umount", force: options.force }, undefined)) {
-    if (message.type === "progress") options.onProgress(message.what, message.percent);
+  const { force, onProgress, signal, silenceMsMax = SILENCE_MS_MAX } = options;
+  for await (const message of converse(path, { op: "umount", force }, silenceMsMax, signal)) {
+    if (message.type === "progress") onProgress(message.what, message.percent);
     if (message.type === "done") return message.message;
   }
   throw new UnreachableError(`Cannot follow the unmount: the mount daemon at "${path}" went away`, {
@@ -41,13 +49,17 @@ export async function askUmount(
 async function* converse(
   path: string,
   request: ControlRequest,
-  timeoutMs: number | undefined,
+  silenceMsMax: number,
+  signal?: AbortSignal,
 ): AsyncGenerator<ControlMessage> {
   const socket = createConnection(path);
-  if (timeoutMs !== undefined) {
-    socket.setTimeout(timeoutMs, () => socket.destroy(new Error(`No answer within ${timeoutMs} ms`)));
-  }
+  socket.setTimeout(silenceMsMax, () => socket.destroy(new Error(`No answer within ${silenceMsMax} ms`)));
+  const onAbort = (): void => {
+    socket.destroy(new Error("Stopped waiting"));
+  };
+  signal?.addEventListener("abort", onAbort, { once: true });
   try {
+    signal?.throwIfAborted();
     socket.write(`${JSON.stringify(request)}\n`);
     for await (const line of readJsonLines(socket, MESSAGE_BYTES_MAX)) {
       const parsed = controlMessageSchema.safeParse(line);
@@ -56,11 +68,21 @@ async function* converse(
       yield parsed.data;
     }
   } catch (error) {
+    if (signal?.aborted === true) throw stoppedWaiting(signal.reason);
     if (error instanceof RemoteError || error instanceof IntegrityError) throw error;
     throw new UnreachableError(`Cannot talk to the mount daemon at "${path}": ${(error as Error).message}`, {
       cause: error,
     });
   } finally {
+    signal?.removeEventListener("abort", onAbort);
     socket.destroy();
   }
+}
+
+function stoppedWaiting(reason: unknown): CancelledError {
+  return new CancelledError("Stopped waiting for the unmount, which the mount daemon goes on with", {
+    cause: reason,
+    signal: reason instanceof CancelledError ? reason.signal : 0,
+    hint: 'See "vmmount status"',
+  });
 }

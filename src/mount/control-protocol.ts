@@ -60,12 +60,18 @@ export const sessionStatusSchema = z.object({
 export type SessionStatus = z.infer<typeof sessionStatusSchema>;
 
 export const controlMessageSchema = z.discriminatedUnion("type", [
+  /** The daemon lives and works on it. */
+  z.object({ type: z.literal("alive") }),
   z.object({ type: z.literal("progress"), what: z.string(), percent: z.number().optional() }),
   z.object({ type: z.literal("status"), status: sessionStatusSchema }),
   z.object({ type: z.literal("done"), message: z.string() }),
   z.object({ type: z.literal("failed"), error: errorFactsSchema }),
 ]);
 export type ControlMessage = z.infer<typeof controlMessageSchema>;
+
+/** How often a daemon that works on a request says so, and after how much silence a client gives it up. */
+export const ALIVE_INTERVAL_MS = 5_000;
+export const SILENCE_MS_MAX = 60_000;
 
 /** A request is a few words; a status lists at most a few hundred disks. */
 export const REQUEST_BYTES_MAX = 4 * 1024;

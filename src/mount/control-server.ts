@@ -3,6 +3,7 @@ import { createServer, type Server, type Socket } from "node:net";
 import { errorFacts, UsageError } from "../errors.js";
 import type { Logger } from "../log.js";
 import {
+  ALIVE_INTERVAL_MS,
   type ControlMessage,
   type ControlRequest,
   controlRequestSchema,
@@ -92,6 +93,10 @@ async function serve(socket: Socket, handle: ControlHandler, logger: Logger): Pr
     // A client that left does not stop what it asked for.
     if (socket.writable) socket.write(`${JSON.stringify(message)}\n`);
   };
+  // A stopped daemon still accepts connections: only words tell that it lives.
+  const alive = setInterval(() => {
+    send({ type: "alive" });
+  }, ALIVE_INTERVAL_MS).unref();
   try {
     for await (const line of readJsonLines(socket, REQUEST_BYTES_MAX)) {
       // From here on the answer takes as long as it takes.
@@ -104,6 +109,8 @@ async function serve(socket: Socket, handle: ControlHandler, logger: Logger): Pr
   } catch (error) {
     logger.debug(`A control request failed: ${(error as Error).message}`);
     send({ type: "failed", error: { ...errorFacts(error) } });
+  } finally {
+    clearInterval(alive);
   }
 }
 

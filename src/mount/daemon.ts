@@ -1,5 +1,5 @@
 import { constants } from "node:os";
-import { CancelledError, errorChain, errorFacts, UnreachableError } from "../errors.js";
+import { CancelledError, errorChain, errorFacts, UnreachableError, UsageError } from "../errors.js";
 import { kernelFuseDriver } from "../fs/fuse/kernel-driver.js";
 import { forbidCoreDumps } from "../libc.js";
 import { createLogger, type Logger, SecretTexts } from "../log.js";
@@ -17,8 +17,12 @@ const REQUEST_WAIT_MS = 30_000;
  * The mount daemon: takes one request over IPC, mounts, reports, lets go of its parent, and serves until somebody
  * unmounts; then removes the snapshot and ends.
  * @returns the exit code, which only a supervisor sees
+ * @throws UsageError when a person started it
  */
 export async function runDaemon(): Promise<number> {
+  if (process.send === undefined) {
+    throw new UsageError("Cannot start a mount daemon by hand", { hint: "vmmount mount starts one" });
+  }
   forbidCoreDumps();
   const parent = new ParentChannel();
   let failure: unknown;
@@ -51,6 +55,11 @@ async function serve(request: MountRequest, parent: ParentChannel): Promise<void
     },
   });
   pruneLogs(paths.logs);
+  // main.ts turns it into SIGTERM to this process, which unmounts; the log must say why.
+  const onUncaught = (error: Error): void => {
+    logger.error(`Stopped by a bug in vmmount: ${error.stack ?? error.message}`);
+  };
+  process.on("uncaughtExceptionMonitor", onUncaught);
   const progress = new ProgressFan(parent);
   const signals = catchSignals(logger, parent);
   try {
@@ -69,6 +78,7 @@ async function serve(request: MountRequest, parent: ParentChannel): Promise<void
     throw error;
   } finally {
     signals.release();
+    process.off("uncaughtExceptionMonitor", onUncaught);
     file.close();
   }
 }
@@ -183,12 +193,20 @@ class ParentChannel {
     });
   }
 
-  /** @throws UnreachableError when nobody asks */
+  /**
+   * @throws CancelledError when the parent is gone, UnreachableError when it says nothing
+   */
   async request(): Promise<MountRequest> {
+    // Gone before anybody listened: the event will not come.
+    if (!process.connected) throw new CancelledError("The command that mounts went away", { signal: 0 });
     const asked = new Promise<MountRequest>((resolve, reject) => {
       const timer = setTimeout(() => {
         reject(new UnreachableError("Cannot start the mount daemon: nobody told it what to mount"));
       }, REQUEST_WAIT_MS);
+      this.onGiveUp((reason) => {
+        clearTimeout(timer);
+        reject(reason);
+      });
       process.on("message", (message) => {
         const to = message as ToDaemon;
         if (to.type !== "mount") return;

@@ -1,9 +1,7 @@
 import { CleanupStack } from "../cleanup.js";
 import { Secret } from "../credentials.js";
-import { deadline } from "../deadline.js";
-import { BusyError, DiskIoError, errorChain, LeftoverError, UnreachableError } from "../errors.js";
+import { BusyError, DiskIoError, errorChain, LeftoverError } from "../errors.js";
 import type { MountEnd, Mounted } from "../fs/fuse-driver.js";
-import type { Hypervisor } from "../hypervisor.js";
 import type { FileJournal } from "../snapshot/journal.js";
 import { VmLock } from "../snapshot/lock.js";
 import type { SnapshotSession } from "../snapshot/session.js";
@@ -21,13 +19,12 @@ import {
   openDisks,
   openJournal,
   refuseHopeless,
+  refuseUnconsolidated,
   showTree,
 } from "./mount-steps.js";
 import { resolveVm } from "./resolve-vm.js";
+import { SnapshotWatch } from "./snapshot-watch.js";
 import { StatePaths } from "./state-paths.js";
-
-/** One cheap call; the removal that follows has its own patience. */
-const LOOK_MS_MAX = 60_000;
 
 /**
  * One mount from login to the removed snapshot; the composition root. `start` is all or nothing: what it made before a
@@ -35,12 +32,12 @@ const LOOK_MS_MAX = 60_000;
  */
 export class MountSession {
   readonly #context: MountContext;
-  readonly #hypervisor: Hypervisor;
   readonly #undo: CleanupStack;
   readonly #snapshots: SnapshotSession;
   readonly #journal: FileJournal;
   readonly #mounted: Mounted;
   readonly #stack: BlockStack;
+  readonly #watch: SnapshotWatch;
   readonly #facts: Frozen;
   readonly #disks: readonly DiskStatus[];
   readonly #startedAt = new Date().toISOString();
@@ -49,22 +46,22 @@ export class MountSession {
 
   private constructor(parts: {
     readonly context: MountContext;
-    readonly hypervisor: Hypervisor;
     readonly undo: CleanupStack;
     readonly snapshots: SnapshotSession;
     readonly journal: FileJournal;
     readonly mounted: Mounted;
     readonly stack: BlockStack;
+    readonly watch: SnapshotWatch;
     readonly facts: Frozen;
     readonly disks: readonly DiskStatus[];
   }) {
     this.#context = parts.context;
-    this.#hypervisor = parts.hypervisor;
     this.#undo = parts.undo;
     this.#snapshots = parts.snapshots;
     this.#journal = parts.journal;
     this.#mounted = parts.mounted;
     this.#stack = parts.stack;
+    this.#watch = parts.watch;
     this.#facts = parts.facts;
     this.#disks = parts.disks;
   }
@@ -120,6 +117,7 @@ export class MountSession {
       if (["planned", "removed"].includes(snapshots.state.name)) await journal.erase();
       await journal[Symbol.asyncDispose]();
     });
+    undo.add("look for what consolidation left", () => refuseUnconsolidated(hypervisor, snapshots, vm, logger));
     undo.add("remove the snapshot", () => snapshots.remove());
     const facts = await freeze(hypervisor, snapshots, vm, context);
     const stack = new BlockStack(request.settings, logger);
@@ -127,6 +125,16 @@ export class MountSession {
     const configFiles = await hypervisor.readConfig(identity.ref, { signal });
     const disks = await openDisks(hypervisor, facts, stack, context, undo);
     const mounted = await showTree({ context, hypervisor, facts, configFiles, disks }, undo);
+    const watch = new SnapshotWatch({
+      hypervisor,
+      vm: identity.ref,
+      snapshot: facts.snapshot.ref,
+      logger,
+      onGone: () => {
+        stack.distrust("somebody else removed the snapshot");
+      },
+    });
+    watch.start();
     const statuses = diskStatuses(facts.vm, disks);
     await journal.append({ event: "serving", disks: disks.length });
     logger.info(
@@ -134,12 +142,12 @@ export class MountSession {
     );
     return new MountSession({
       context,
-      hypervisor,
       undo: undo.move(),
       snapshots,
       journal,
       mounted,
       stack,
+      watch,
       facts,
       disks: statuses,
     });
@@ -212,22 +220,6 @@ export class MountSession {
   }
 
   /**
-   * Whether somebody else removed the snapshot during the mount: the server merged what the guest wrote into the very
-   * files that we read, and while the VM is off nothing locks them. A server that cannot tell has shown nothing.
-   */
-  async #isSnapshotGone(): Promise<boolean> {
-    const { vm, snapshot } = this.#facts;
-    const signal = deadline(LOOK_MS_MAX, () => new UnreachableError("Listing the snapshots took too long"));
-    try {
-      const all = await this.#hypervisor.listSnapshots(vm.identity.ref, { signal });
-      return all.every(({ ref }) => ref !== snapshot.ref);
-    } catch (error) {
-      this.#context.logger.warn(`Cannot see whether the snapshot is still there: ${errorChain(error)}`);
-      return false;
-    }
-  }
-
-  /**
    * Removes the snapshot and everything else; never skipped, whatever happened before.
    * @returns one sentence for the user
    * @throws LeftoverError; DiskIoError when all is clean but some reader got an I/O error
@@ -242,7 +234,8 @@ export class MountSession {
     });
     const degraded = this.#stack.firstFailure;
     const suffix = degraded === undefined ? "" : `; a reader had got an I/O error before (${degraded})`;
-    const isStolen = await this.#isSnapshotGone();
+    await this.#watch.look();
+    await this.#watch.stop();
     const failure = await disposeAll(this.#undo);
     if (failure !== undefined) logger.error(errorChain(failure));
     const left = leftoverIn(failure);
@@ -255,16 +248,16 @@ export class MountSession {
     // Anything else that failed is a logout or a close, which the server's time-out settles.
     this.#state = "removed";
     logger.info(`Removed the snapshot of "${name}"`);
-    if (degraded !== undefined) {
-      throw new DiskIoError(`The backup of "${name}" is not complete: reading ${degraded}`, {
-        hint: "Mount the VM again and repeat the backup; the snapshot of this one is removed",
-      });
-    }
-    if (isStolen) {
+    if (this.#watch.isGone) {
       throw new DiskIoError(
         `The backup of "${name}" cannot be trusted: somebody else removed its snapshot while it was mounted`,
         { hint: "From then on the disks may have changed under the reader: mount the VM again and repeat the backup" },
       );
+    }
+    if (degraded !== undefined) {
+      throw new DiskIoError(`The backup of "${name}" is not complete: reading ${degraded}`, {
+        hint: "Mount the VM again and repeat the backup; the snapshot of this one is removed",
+      });
     }
     return `Unmounted "${request.mountPoint}" and removed the snapshot of "${name}"`;
   }

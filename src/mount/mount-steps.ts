@@ -1,7 +1,8 @@
 import { hostname } from "node:os";
 import type { CleanupStack } from "../cleanup.js";
 import { Secret } from "../credentials.js";
-import { IntegrityError, RefusedError, SnapshotError } from "../errors.js";
+import { deadline } from "../deadline.js";
+import { errorChain, IntegrityError, LeftoverError, RefusedError, SnapshotError, UnreachableError } from "../errors.js";
 import type { FuseDriver, Mounted } from "../fs/fuse-driver.js";
 import { vmTree } from "../fs/vm-tree.js";
 import {
@@ -26,6 +27,9 @@ import type { DiskStatus } from "./control-protocol.js";
 import type { MountRequest } from "./daemon-protocol.js";
 import { mountSource } from "./mount-source.js";
 import type { StatePaths } from "./state-paths.js";
+
+/** One cheap call at the end of a mount; the removal before it had its own patience. */
+const LOOK_MS_MAX = 60_000;
 
 export interface MountContext {
   readonly request: MountRequest;
@@ -56,6 +60,35 @@ export function refuseHopeless(vm: VmDescription): void {
     throw new RefusedError(`Cannot mount "${name}": none of its disks can be read from a snapshot`, {
       hint: reasons === "" ? "The VM has no disks" : reasons,
     });
+  }
+}
+
+/**
+ * A server may call a removal done and leave the delta files, which then grow with every write of the guest: to the
+ * user that is a snapshot left behind, although the server lists none.
+ * @throws LeftoverError
+ */
+export async function refuseUnconsolidated(
+  hypervisor: Hypervisor,
+  snapshots: SnapshotSession,
+  before: VmDescription,
+  logger: Logger,
+): Promise<void> {
+  if (snapshots.state.name !== "removed" || before.consolidationNeeded) return;
+  const { name, ref } = before.identity;
+  const signal = deadline(LOOK_MS_MAX, () => new UnreachableError("Looking at the VM took too long"));
+  let isNeeded: boolean;
+  try {
+    isNeeded = (await hypervisor.describeVm(ref, { signal })).consolidationNeeded;
+  } catch (error) {
+    logger.warn(`Cannot see whether the disks of "${name}" were consolidated: ${errorChain(error)}`);
+    return;
+  }
+  if (isNeeded) {
+    throw new LeftoverError(
+      `The snapshot of "${name}" is removed, but the server has not merged its delta files: the VM needs consolidation`,
+      { hint: "Consolidate its disks in the vSphere client; until then the delta files grow" },
+    );
   }
 }
 

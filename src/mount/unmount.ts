@@ -16,7 +16,7 @@ import { retry } from "../retry.js";
 import { serverRetryPolicy } from "../settings.js";
 import { FileJournal } from "../snapshot/journal.js";
 import type { JournalRecord } from "../snapshot/journal-record.js";
-import { planRecovery, removeSessionSnapshots } from "../snapshot/recovery.js";
+import { createdRef, planRecovery, removeSessionSnapshots } from "../snapshot/recovery.js";
 import { openHypervisor, prepareConnection, rememberedServer, type ServerChoice } from "./connection.js";
 import { askUmount } from "./control-client.js";
 import { daemonEnded } from "./daemon-process.js";
@@ -32,6 +32,8 @@ export interface UnmountOptions {
   readonly choice: ServerChoice;
   readonly logger: Logger;
   readonly force: boolean;
+  /** Aborted with a CancelledError to stop waiting. */
+  readonly signal?: AbortSignal | undefined;
   readonly onProgress: (what: string, percent: number | undefined) => void;
 }
 
@@ -78,7 +80,7 @@ export async function unmountSession(entry: SessionEntry, options: UnmountOption
     const message = await askUmount(options.paths.controlSocket(entry.id), options);
     return { mountPoint, session: entry.id, message };
   } catch (error) {
-    goesOn = errorFacts(error).name === "busy";
+    goesOn = ["busy", "signal"].includes(errorFacts(error).name);
     if (!(error instanceof UnreachableError)) throw error;
     // It may have ended, well or badly, while we knocked.
     const now = (await listSessions(options.paths)).find(({ id }) => id === entry.id);
@@ -123,7 +125,7 @@ async function recoverSession(entry: SessionEntry, options: UnmountOptions): Pro
   let removed = 0;
   if (plan.action === "remove-snapshot") {
     // Not journaled: until the journal is erased it says that the snapshot may exist, and looking again is harmless.
-    removed = await removeThroughServer(entry.id, plan.facts, options);
+    removed = await removeThroughServer(entry.id, plan.facts, createdRef(records), options);
   }
   await rm(paths.controlSocket(entry.id), { force: true });
   await journal.erase();
@@ -144,11 +146,13 @@ async function takeOver(entry: SessionEntry, paths: StatePaths): Promise<FileJou
 async function removeThroughServer(
   session: string,
   facts: NonNullable<SessionEntry["facts"]>,
+  snapshot: string | undefined,
   options: UnmountOptions,
 ): Promise<number> {
   const { config, logger } = options;
   const timeoutMs = config.settings["snapshot.remove_timeout"];
-  const signal = deadline(timeoutMs, () => new UnreachableError("Removing the snapshot took too long"));
+  const tooLong = deadline(timeoutMs, () => new UnreachableError("Removing the snapshot took too long"));
+  const signal = options.signal === undefined ? tooLong : AbortSignal.any([tooLong, options.signal]);
   try {
     const connection = await prepareConnection(rememberedServer(config, facts.server, options.choice), options.choice);
     await using hypervisor = await openHypervisor(connection, logger, signal);
@@ -156,6 +160,8 @@ async function removeThroughServer(
       removeSessionSnapshots(session, facts, hypervisor, {
         signal,
         logger,
+        createdRef: snapshot,
+        unprovable: options.force ? "forget" : "keep",
         onProgress: ({ what, percent }) => {
           options.onProgress(what, percent);
         },
@@ -168,6 +174,7 @@ async function removeThroughServer(
       },
     });
   } catch (error) {
+    if (options.signal?.aborted === true) throw options.signal.reason as Error;
     throw new LeftoverError(
       `Cannot remove snapshot "${facts.snapshotName}" of "${facts.vm.name}" on ${facts.server.url}: ${errorChain(error)}`,
       { cause: error, hint: `Run "vmmount umount ${session}" again when that is solved; the journal keeps it` },
@@ -179,7 +186,10 @@ async function removeThroughServer(
 async function unmountUnknown(target: string, mountPoint: string, options: UnmountOptions): Promise<UnmountResult> {
   const mount = topMountAt(await readMountInfo(), mountPoint);
   if (mount === undefined) {
-    if (isSessionId(target)) throw new NotFoundError(`Cannot find session "${target}": it has ended, or is mistyped`);
+    // Ended already, most likely: doing it twice is success.
+    if (isSessionId(target)) {
+      return { mountPoint, session: target, message: `No session "${target}" is left on this host: nothing to do` };
+    }
     return nothingToDo(mountPoint);
   }
   const session = sessionOfMount(mount);

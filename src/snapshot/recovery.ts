@@ -1,4 +1,4 @@
-import { NotFoundError } from "../errors.js";
+import { NotFoundError, RefusedError } from "../errors.js";
 import type { Hypervisor, Snapshot, TaskOptions } from "../hypervisor.js";
 import type { LocatorForm } from "../locator.js";
 import type { Logger } from "../log.js";
@@ -38,32 +38,61 @@ export function planRecovery(records: readonly JournalRecord[]): RecoveryPlan {
   return { action: "remove-snapshot", facts };
 }
 
+export interface RecoveryOptions extends TaskOptions {
+  readonly logger: Logger;
+  /** The snapshot's id, where the journal knows it. */
+  readonly createdRef?: string | undefined;
+  /** What to make of a snapshot, or a whole VM, of which nothing can be proved any more. */
+  readonly unprovable: "keep" | "forget";
+}
+
+/** The id that the server gave to the session's snapshot. */
+export function createdRef(records: readonly JournalRecord[]): string | undefined {
+  return records.findLast((record) => record.event === "created")?.snapshot;
+}
+
 /**
  * Removes what the session may have left on the server. Running it twice is harmless: what is gone is success.
  * @returns how many snapshots were removed
+ * @throws RefusedError when something may be left that cannot be proved to be ours, unless told to forget it
  */
 export async function removeSessionSnapshots(
   session: string,
   facts: SessionFacts,
   hypervisor: Hypervisor,
-  options: TaskOptions & { readonly logger: Logger },
+  options: RecoveryOptions,
 ): Promise<number> {
   const vms = await findVms(facts, hypervisor, options.signal);
   if (vms.size === 0) {
-    options.logger.warn(`The VM "${facts.vm.name}" is gone from ${facts.server.url}, and its snapshot with it`);
+    unsure(
+      `The VM "${facts.vm.name}" is gone from ${facts.server.url}, or hidden from "${facts.server.user}"`,
+      options,
+    );
   }
   let removed = 0;
   for (const vm of vms) {
     // The session may have died while its snapshot was being made.
     await hypervisor.settleSnapshots(vm, options);
     for (const snapshot of await snapshotsOf(vm, hypervisor, options.signal)) {
-      if (!isOfSession(snapshot, session)) continue;
+      if (!isOfSession(snapshot, session)) {
+        if (snapshot.ref !== options.createdRef) continue;
+        unsure(
+          `Somebody renamed the session's snapshot to ${JSON.stringify(snapshot.name)} (${snapshot.ref})`,
+          options,
+        );
+        continue;
+      }
       await hypervisor.removeSnapshot(snapshot.ref, options);
       options.logger.info(`Removed snapshot "${snapshot.name}" of "${facts.vm.name}"`);
       removed++;
     }
   }
   return removed;
+}
+
+function unsure(what: string, { unprovable, logger }: RecoveryOptions): void {
+  if (unprovable === "keep") throw new RefusedError(`${what}: the session is kept; --force forgets it`);
+  logger.warn(`${what}; forgetting the session`);
 }
 
 /**

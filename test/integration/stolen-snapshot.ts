@@ -30,3 +30,19 @@ void t.test("umount tells when somebody else removed the snapshot: what was read
   });
   await nothingLeft(t, host, lab);
 });
+
+void t.test("umount tells when the server removed the snapshot and left its delta files", async (t) => {
+  const lab = await labFor(t);
+  const host = await ProxyHost.make(t, lab);
+  await host.json(["mount", "name:web01", host.mountPoint]);
+  lab.rules.add({ match: { method: "RemoveSnapshot_Task" }, action: { kind: "skipConsolidation" } });
+  lab.rules.add({
+    match: { method: "ConsolidateVMDisks_Task" },
+    action: { kind: "fault", name: "FileLocked", where: "task" },
+  });
+  await refused(t, host, ["umount", host.mountPoint], {
+    exit: "leftover",
+    says: [/"web01" is removed, but the server has not merged its delta files/, /Consolidate its disks/],
+  });
+  await nothingLeft(t, host, lab);
+});

@@ -86,3 +86,15 @@ void t.test("holes are not read; a map that contradicts itself, or is not wanted
   t.match(lines, [{ level: "warn", message: /allocation map of disk is not used/ }]);
   t.ok(same(await read(doubtful.source, MIB, MIB), content.subarray(MIB, 2 * MIB)));
 });
+
+void t.test("after distrust() nothing is fetched any more; what was cached before is still read", async (t) => {
+  const { logger } = recordingLogger();
+  const stack = new BlockStack(SETTINGS, logger);
+  const content = patternBytes(2 * MIB);
+  const { source } = await stack.stack(memorySource(content), "disk", signal);
+  await read(source, 0, 4096);
+  stack.distrust("somebody else removed the snapshot");
+  t.ok(same(await read(source, 8192, 4096), content.subarray(8192, 12288)));
+  await t.rejects(read(source, MIB, 4096), { message: /somebody else removed the snapshot/ });
+  t.match(stack.firstFailure, /somebody else removed/);
+});

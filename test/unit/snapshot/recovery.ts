@@ -41,7 +41,7 @@ void t.test("a snapshot that is still being made when its session died is waited
   await failureOf(hypervisor.createSnapshot(vm.description.identity.ref, spec, { signal }));
   t.equal(vm.snapshots.size, 0);
   const { logger } = recordingLogger();
-  t.equal(await removeSessionSnapshots(SESSION, FACTS, hypervisor, { signal, logger }), 1);
+  t.equal(await removeSessionSnapshots(SESSION, FACTS, hypervisor, { signal, logger, unprovable: "forget" }), 1);
   t.equal(vm.snapshots.size, 0);
 });
 
@@ -94,7 +94,7 @@ function spec(session: string, own: { name?: string; description?: string } = {}
 
 async function recover(server: MemoryServer, hypervisor: Hypervisor, facts = FACTS) {
   const { logger, lines } = recordingLogger();
-  const removed = await removeSessionSnapshots(SESSION, facts, hypervisor, { signal, logger });
+  const removed = await removeSessionSnapshots(SESSION, facts, hypervisor, { signal, logger, unprovable: "forget" });
   return { removed, lines, left: server.vms.flatMap((vm) => [...vm.snapshots.keys()]) };
 }
 
