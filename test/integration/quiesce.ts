@@ -28,8 +28,8 @@ interface Case {
   readonly calls: readonly [quiesced: number, plain: number];
 }
 
-const always = (fault: string): Case["failing"] => ({ fault, times: undefined });
-const once = (fault: string): Case["failing"] => ({ fault, times: 1 });
+const always = (fault: string): NonNullable<Case["failing"]> => ({ fault, times: undefined });
+const once = (fault: string): NonNullable<Case["failing"]> => ({ fault, times: 1 });
 const APPLICATION = "ApplicationQuiesceFault";
 const FILE_SYSTEM = "FilesystemQuiesceFault";
 
