@@ -2,6 +2,16 @@ import type { Extent } from "../block-source.js";
 import { IntegrityError } from "../errors.js";
 import { bytes, type Bytes } from "../units.js";
 
+export interface Spot {
+  readonly at: number;
+  readonly length: number;
+}
+
+/** A whole number by chance in one of `shares` equal parts of `total`. */
+function randomIn(share: number, total: number, shares: number): number {
+  return Math.min(total - 1, Math.floor(((share + Math.random()) * total) / shares));
+}
+
 /** The allocated areas of a disk, in order. */
 export class AllocationMap {
   readonly #size: Bytes;
@@ -60,24 +70,56 @@ export class AllocationMap {
     }
   }
 
-  /** Places inside holes, spread evenly over all hole bytes by chance. */
-  randomHoleSpots(count: number, length: number): { readonly at: number; readonly length: number }[] {
-    const holes = this.#size - this.#allocated;
-    if (holes === 0) return [];
-    return Array.from({ length: count }, () => Math.floor(Math.random() * holes))
-      .sort((a, b) => a - b)
-      .map((offset) => this.#holeSpot(offset, length));
+  /** The part of the range that lies in the hole at `at`; undefined when there is data. */
+  holePart(at: number, length: number): Spot | undefined {
+    const end = Math.min(at + length, this.#starts[this.#firstEndingAfter(at)] ?? this.#size);
+    return at >= 0 && end > at ? { at, length: end - at } : undefined;
   }
 
-  /** The place of the `offset`-th hole byte, cut at the end of its hole. */
-  #holeSpot(offset: number, length: number): { readonly at: number; readonly length: number } {
+  /**
+   * At most `count` places inside holes, in order: one by chance in each of `count` equal shares of all hole bytes.
+   * Data that lies together and fills two shares or more is always hit.
+   */
+  randomHoleSpots(count: number, length: number): Spot[] {
+    const total = this.#size - this.#allocated;
+    const shares = Math.min(count, Math.ceil(total / length));
+    const spots: Spot[] = [];
     let passed = 0;
-    let from = 0;
-    for (let area = 0; ; area++) {
-      const to = this.#starts[area] ?? this.#size;
-      const at = from + offset - passed;
-      if (at < to || area >= this.#starts.length) return { at, length: Math.min(length, to - at) };
+    let offset = randomIn(0, total, shares);
+    for (const [from, to] of this.#holes()) {
+      while (spots.length < shares && offset < passed + to - from) {
+        const at = Math.max(from, Math.min(from + offset - passed, to - length));
+        spots.push({ at, length: Math.min(length, to - at) });
+        offset = randomIn(spots.length, total, shares);
+      }
       passed += to - from;
+    }
+    return spots;
+  }
+
+  /** The first and the last bytes of the largest holes. */
+  largestHoleEnds(count: number, length: number): Spot[] {
+    // Kept small: a map may have millions of holes.
+    let largest: (readonly [from: number, to: number])[] = [];
+    const keepLargest = (): void => {
+      largest = largest.sort(([a, b], [c, d]) => d - c - (b - a)).slice(0, count);
+    };
+    for (const hole of this.#holes()) {
+      largest.push(hole);
+      if (largest.length >= 64 * count) keepLargest();
+    }
+    keepLargest();
+    return largest.flatMap(([from, to]) => {
+      const size = Math.min(length, to - from);
+      return to - from <= length ? [{ at: from, length: size }] : [from, to - size].map((at) => ({ at, length: size }));
+    });
+  }
+
+  *#holes(): Generator<readonly [from: number, to: number]> {
+    let from = 0;
+    for (let area = 0; area <= this.#starts.length; area++) {
+      const to = this.#starts[area] ?? this.#size;
+      if (to > from) yield [from, to];
       from = this.#ends[area] ?? this.#size;
     }
   }

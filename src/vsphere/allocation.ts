@@ -1,8 +1,11 @@
 import type { BlockSource, Extent } from "../block-source.js";
-import { IntegrityError } from "../errors.js";
+import { deadline } from "../deadline.js";
+import { IntegrityError, UnreachableError, VmmountError } from "../errors.js";
+import { PARTITION_TABLE_BYTES, partitionStarts } from "../image/partition-table.js";
 import type { Logger } from "../log.js";
+import { retry } from "../retry.js";
 import { bytes, type Bytes, KIB, SECTOR_BYTES } from "../units.js";
-import { AllocationMap } from "./allocation-map.js";
+import { AllocationMap, type Spot } from "./allocation-map.js";
 import { child, childrenNamed, integerAt } from "./element.js";
 import { SoapFault } from "./faults.js";
 import type { VsphereLimits } from "./limits.js";
@@ -31,15 +34,18 @@ export interface Allocation {
   readonly text: string;
 }
 
-/** Spots that are read to find out whether a map lies. */
-const PROBES_MAX = 32;
+/** Random spots that are read to find out whether a map lies. */
+const RANDOM_PROBES_MAX = 256;
+/** Holes of which both ends are read: data that a map misses tends to touch data that it knows. */
+const LARGE_HOLES_MAX = 32;
 const PROBE_BYTES = 4 * KIB;
-/** As many at once as a host serves without complaint. */
-const PROBES_AT_ONCE = 4;
+/** A busy host answers 500 or 503 for some seconds. */
+const RETRY = { retriesMax: 3, delayMs: 500, delayMsMax: 4_000 };
 
 /**
  * Asks the server which areas of a disk are allocated. The answer is probed before it is trusted: some versions report
- * too little (VMware KB 2137545), and a hole that is none would be silent loss. Whatever is wrong ends in "unknown".
+ * too little (VMware KB 2137545), and a hole that is none would be silent loss. Whatever is wrong ends in "unknown";
+ * only an abort of the caller ends in an error.
  */
 export async function loadAllocation(
   question: AllocationQuestion,
@@ -47,18 +53,25 @@ export async function loadAllocation(
   scope: AllocationScope,
 ): Promise<Allocation> {
   if (!question.isTracked) return { map: undefined, text: "unknown: changed block tracking is off" };
+  const seconds = scope.limits.allocationMs / 1000;
+  const tooLong = deadline(
+    scope.limits.allocationMs,
+    () => new UnreachableError(`the server did not tell the allocation within ${seconds} s`),
+  );
+  const signal = AbortSignal.any([scope.signal, tooLong]);
   try {
-    const map = await query(question, source.size, scope);
-    const liar = await firstLie(map, source, scope.signal);
-    if (liar !== undefined) {
-      throw new IntegrityError(`the server calls ${liar} a hole, but there is data`);
+    const map = await query(question, source.size, { ...scope, signal });
+    const lie = await firstLie(map, source, { ...scope, signal });
+    if (lie !== undefined) {
+      throw new IntegrityError(`the server calls ${lie} a hole, but there is data`);
     }
     const percent = Math.round((map.allocated / source.size) * 100);
     return { map, text: `changed block tracking: ${percent} % allocated, probed` };
   } catch (error) {
-    if (!(error instanceof SoapFault || error instanceof IntegrityError)) throw error;
-    // A server without the method is nothing to act on; a wrong map is.
-    if (error instanceof IntegrityError) {
+    scope.signal.throwIfAborted();
+    if (!(error instanceof SoapFault || error instanceof VmmountError)) throw error;
+    // A server without the method is nothing to act on; a wrong map, or one that cannot be checked, is.
+    if (error instanceof VmmountError) {
       scope.logger.warn("Cannot trust the disk's allocation map, reading the whole disk", { error: error.message });
     }
     const reason = error instanceof SoapFault ? error.fault : error.message;
@@ -67,20 +80,30 @@ export async function loadAllocation(
 }
 
 async function query(question: AllocationQuestion, size: Bytes, scope: AllocationScope): Promise<AllocationMap> {
-  const map = new AllocationMap(size, scope.limits.changedAreasMax);
-  for (let at = 0; at < size;) {
+  const { session, signal } = scope;
+  const { changedAreasMax, changedAreaPagesMax } = scope.limits;
+  const map = new AllocationMap(size, changedAreasMax);
+  let at = 0;
+  let areas = 0;
+  for (let page = 0; at < size; page++) {
+    if (page >= changedAreaPagesMax) throw new IntegrityError(`the server needs more than ${page} calls to tell it`);
     const request = queryAllocatedAreas(question.vm, {
       snapshot: question.snapshot,
       deviceKey: question.deviceKey,
       startOffset: at,
     });
-    const info = child(await scope.session.call(request, { signal: scope.signal }), "returnval");
+    const answer = await retry(() => session.call(request, { signal }), { policy: RETRY, signal });
+    const info = child(answer, "returnval");
     const start = integerAt(info, "startOffset");
     const length = integerAt(info, "length") ?? 0;
     if (start !== at || length <= 0 || at + length > size) {
       throw new IntegrityError(`the server answered for ${start ?? "nowhere"} + ${length} in place of ${at}`);
     }
-    for (const area of childrenNamed(info, "changedArea")) {
+    const changed = childrenNamed(info, "changedArea");
+    areas += changed.length;
+    // The map merges neighbours, so its own bound does not count what comes.
+    if (areas > changedAreasMax) throw new IntegrityError(`the server tells more than ${changedAreasMax} areas`);
+    for (const area of changed) {
       map.add(integerAt(area, "start") ?? -1, integerAt(area, "length") ?? 0, { from: at, to: at + length });
     }
     at += length;
@@ -88,25 +111,54 @@ async function query(question: AllocationQuestion, size: Bytes, scope: Allocatio
   return map;
 }
 
-/** The first probed hole that holds data. */
-async function firstLie(map: AllocationMap, source: BlockSource, signal: AbortSignal): Promise<number | undefined> {
-  const ends = [0, source.size - SECTOR_BYTES].map((at) => ({ at, length: SECTOR_BYTES }));
-  const probes = [...ends, ...map.randomHoleSpots(PROBES_MAX, PROBE_BYTES)].filter(
-    ({ at, length }) => at >= 0 && map.isHole(at, length),
-  );
-  for (let first = 0; first < probes.length; first += PROBES_AT_ONCE) {
-    const batch = probes.slice(first, first + PROBES_AT_ONCE);
-    const lies = await Promise.all(
-      batch.map(async ({ at, length }) => {
-        const content = new Uint8Array(length);
-        await source.read(content, bytes(at), { signal });
-        return content.some((byte) => byte !== 0) ? at : undefined;
-      }),
-    );
-    const lie = lies.find((at) => at !== undefined);
-    if (lie !== undefined) return lie;
-  }
-  return undefined;
+/** Where the first probed hole that holds data begins. */
+async function firstLie(map: AllocationMap, source: BlockSource, scope: AllocationScope): Promise<number | undefined> {
+  if (map.allocated === source.size) return undefined;
+  const stop = new AbortController();
+  const signal = AbortSignal.any([scope.signal, stop.signal]);
+  const read = async ({ at, length }: Spot): Promise<Uint8Array> => {
+    const content = new Uint8Array(length);
+    await retry(() => source.read(content, bytes(at), { signal }), { policy: RETRY, signal });
+    return content;
+  };
+  const probes = (await probesOf(map, source.size, read)).values();
+  let end: { readonly lie: number } | { readonly failure: unknown } | undefined;
+  // The workers share one iterator: each takes the next probe when it is done with its last.
+  const worker = async (): Promise<void> => {
+    for (const probe of probes) {
+      if (end !== undefined) return;
+      try {
+        if ((await read(probe)).some((byte) => byte !== 0)) end ??= { lie: probe.at };
+      } catch (failure) {
+        end ??= { failure };
+      }
+      if (end !== undefined) stop.abort();
+    }
+  };
+  await Promise.all(Array.from({ length: scope.limits.dataConnectionsMax }, worker));
+  if (end !== undefined && "failure" in end) throw end.failure;
+  return end?.lie;
+}
+
+/** Where a wrong map is likeliest to be caught comes first, then everywhere. */
+async function probesOf(
+  map: AllocationMap,
+  size: Bytes,
+  read: (spot: Spot) => Promise<Uint8Array>,
+): Promise<readonly Spot[]> {
+  const firstSector = map.holePart(0, SECTOR_BYTES);
+  // A partition in use begins with a boot sector, a super block or a label.
+  const starts =
+    firstSector === undefined
+      ? partitionStarts(await read({ at: 0, length: Math.min(PARTITION_TABLE_BYTES, size) }), size)
+      : [];
+  const certain = [firstSector, map.holePart(size - SECTOR_BYTES, SECTOR_BYTES)];
+  const partitions = starts.map((at) => map.holePart(at, PROBE_BYTES));
+  return [
+    ...[...certain, ...partitions].filter((spot) => spot !== undefined),
+    ...map.largestHoleEnds(LARGE_HOLES_MAX, PROBE_BYTES),
+    ...map.randomHoleSpots(RANDOM_PROBES_MAX, PROBE_BYTES),
+  ];
 }
 
 /** The same bytes, with the map to tell holes from data. */

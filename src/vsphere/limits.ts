@@ -19,6 +19,8 @@ export interface VsphereLimits {
   readonly objectsMax: number;
   readonly pagesMax: number;
   readonly changedAreasMax: number;
+  readonly changedAreaPagesMax: number;
+  readonly allocationMs: number;
 }
 
 export const VSPHERE_LIMITS: VsphereLimits = {
@@ -56,4 +58,8 @@ export const VSPHERE_LIMITS: VsphereLimits = {
   pagesMax: 4_000,
   // Isolated areas of 64 KiB on half of a 512 GiB disk: two numbers each stay near 64 MiB of memory.
   changedAreasMax: 4 * 1024 * 1024,
+  // Servers answer some thousand areas a call, or the whole disk: the areas above are about 2000 calls.
+  changedAreaPagesMax: 4_096,
+  // Asking for a disk's areas and probing them, while the mount waits: usually within seconds.
+  allocationMs: 300_000,
 };
