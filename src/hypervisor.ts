@@ -191,10 +191,13 @@ export interface Hypervisor extends AsyncDisposable {
   /** Removes one snapshot, never its children, and waits until it is gone; an absent one is success. */
   removeSnapshot(snapshot: string, options: TaskOptions): Promise<void>;
 
-  /** The disk's bytes as frozen by the snapshot. @throws MissingCapabilityError for a format that cannot be read */
+  /**
+   * The disk's bytes as frozen by the snapshot. `allocation: "off"` does not ask for holes.
+   * @throws MissingCapabilityError for a format that cannot be read
+   */
   openDisk(
     at: { readonly vm: string; readonly snapshot: string; readonly disk: DiskDescription },
-    options: CallOptions,
+    options: CallOptions & { readonly allocation?: "auto" | "off" | undefined },
   ): Promise<OpenedDisk>;
 
   /** The VM's configuration files (.vmx, .nvram) as they are now. */

@@ -171,7 +171,7 @@ export async function openDisks(
   hypervisor: Hypervisor,
   { vm, snapshot }: Frozen,
   stack: BlockStack,
-  { logger, signal }: MountContext,
+  { logger, signal, request }: MountContext,
   undo: CleanupStack,
 ): Promise<ShownDisk[]> {
   const shown: ShownDisk[] = [];
@@ -181,7 +181,10 @@ export async function openDisks(
       logger.warn(`${name} of "${vm.identity.name}" is NOT in this backup: ${disk.excludedBecause}`);
       continue;
     }
-    const opened = await hypervisor.openDisk({ vm: vm.identity.ref, snapshot: snapshot.ref, disk }, { signal });
+    const opened = await hypervisor.openDisk(
+      { vm: vm.identity.ref, snapshot: snapshot.ref, disk },
+      { signal, allocation: request.settings["mount.allocation"] },
+    );
     const stacked = await stack.stack(opened.source, name, signal).catch(async (error: unknown) => {
       await opened.source[Symbol.asyncDispose]();
       throw error;

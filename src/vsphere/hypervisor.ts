@@ -95,7 +95,7 @@ export class Vsphere implements Hypervisor {
 
   async openDisk(
     at: { readonly vm: string; readonly snapshot: string; readonly disk: DiskDescription },
-    { signal }: CallOptions,
+    { signal, allocation: asked }: CallOptions & { readonly allocation?: "auto" | "off" | undefined },
   ): Promise<OpenedDisk> {
     // Paths and change ids of the snapshot count: the caller's description may be of the running VM.
     const { description, lineage } = await this.#describe(at.vm, at.snapshot, signal);
@@ -109,6 +109,7 @@ export class Vsphere implements Hypervisor {
     const { datacenterPath } = lineage;
     return translating(`Cannot open ${shown}`, async () => {
       const source = await openHttpsDisk({ vmName, disk, datacenterPath }, this.#datastores, signal);
+      if (asked === "off") return { source, transport: "https", allocation: "unknown: not asked for (allocation off)" };
       const allocation = await loadAllocation(
         {
           vm: vmRef(at.vm),
