@@ -1,4 +1,5 @@
 import { pino } from "pino";
+import { printable } from "./printable.js";
 
 /**
  * Log levels as VMware Consolidated Backup counted them: 0 nothing, 1 errors, 2 + warnings, 3 + steps (default),
@@ -99,7 +100,8 @@ export function createLogger(options: LoggerOptions): Logger {
     },
     {
       write: (line: string) => {
-        options.write(options.secrets.strip(line));
+        // JSON leaves alone what turns text around or clears a terminal; the escapes are JSON's own.
+        options.write(`${printable(options.secrets.strip(line).trimEnd())}\n`);
       },
     },
   );

@@ -33,7 +33,7 @@ function report(thrown: unknown): number {
   const facts = errorFacts(thrown);
   if (facts.name === "internal" && thrown instanceof Error) process.stderr.write(`${thrown.stack ?? ""}\n`);
   if (argv.includes("--json")) {
-    process.stderr.write(`${JSON.stringify(facts)}\n`);
+    process.stderr.write(`${printable(JSON.stringify(facts))}\n`);
   } else {
     const hint = facts.hint === undefined ? "" : `. ${facts.hint}`;
     process.stderr.write(`vmmount: ${printable(`${facts.message}${hint}`)}\n`);

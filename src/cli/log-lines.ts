@@ -15,5 +15,5 @@ export function logLine(json: string, terminal: Terminal): string {
           : "";
   const fields = Object.fromEntries(Object.entries(rest).filter(([name]) => name !== "time" && name !== "pid"));
   const isDetailed = (level === "debug" || level === "trace") && Object.keys(fields).length > 0;
-  return `vmmount: ${label}${printable(msg)}${isDetailed ? ` ${JSON.stringify(fields)}` : ""}\n`;
+  return `vmmount: ${label}${printable(msg)}${isDetailed ? ` ${printable(JSON.stringify(fields))}` : ""}\n`;
 }

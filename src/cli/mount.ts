@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import type { SessionStatus } from "../mount/control-protocol.js";
 import { mountVm } from "../mount/mount-vm.js";
+import { printable } from "../printable.js";
 import { type CommonOptions, createContext, type ProcessEdge, withCommonOptions } from "./context.js";
 import { answer, size, table } from "./output.js";
 
@@ -65,8 +66,8 @@ function describeMount(status: SessionStatus): string {
       : [disk.node, disk.label, size(disk.capacity), "NOT INCLUDED", disk.reason ?? ""],
   );
   return [
-    `Mounted "${status.vm.name}" on ${status.mountPoint} (session ${status.session}, ${status.snapshot.consistency} snapshot)`,
+    `Mounted "${printable(status.vm.name)}" on ${printable(status.mountPoint)} (session ${status.session}, ${status.snapshot.consistency} snapshot)`,
     table(["DISK", "LABEL", "SIZE", "DATA", "FILE"], disks),
-    `When the backup is done: vmmount umount ${status.mountPoint}`,
+    `When the backup is done: vmmount umount ${printable(status.mountPoint)}`,
   ].join("\n");
 }

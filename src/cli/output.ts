@@ -13,7 +13,11 @@ export interface Terminal {
 
 /** One answer: a JSON object for programs, or text for people. */
 export function answer(terminal: Terminal, json: object, text: () => string): void {
-  terminal.out(terminal.json ? `${JSON.stringify(json)}\n` : `${text().replace(/\n*$/, "")}\n`);
+  // In JSON the escapes are JSON's own. In text, line breaks of names are escaped by who knows them from ours.
+  const shown = terminal.json
+    ? printable(JSON.stringify(json))
+    : text().replace(/\n*$/, "").split("\n").map(printable).join("\n");
+  terminal.out(`${shown}\n`);
 }
 
 const NO_BORDERS = {

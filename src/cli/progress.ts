@@ -1,4 +1,5 @@
 import { Presets, SingleBar } from "cli-progress";
+import { printable } from "../printable.js";
 import type { Terminal } from "./output.js";
 
 /** Shows a long task on a terminal; silent in a log. */
@@ -28,7 +29,12 @@ export class ProgressLine {
 
   #start(what: string): SingleBar {
     const bar = new SingleBar(
-      { format: `${what} [{bar}] {percentage}%`, stream: process.stderr, clearOnComplete: true, hideCursor: true },
+      {
+        format: `${printable(what)} [{bar}] {percentage}%`,
+        stream: process.stderr,
+        clearOnComplete: true,
+        hideCursor: true,
+      },
       Presets.shades_classic,
     );
     bar.start(100, 0);

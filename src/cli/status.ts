@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { reportSessions, type SessionReport } from "../mount/session-status.js";
+import { printable } from "../printable.js";
 import { type CommonOptions, createContext, type ProcessEdge, withCommonOptions } from "./context.js";
 import { answer, size, table } from "./output.js";
 
@@ -32,8 +33,8 @@ function describe(sessions: readonly SessionReport[]): string {
     one.alive ? size(one.traffic.fetchedBytes) : "",
   ]);
   const problems = sessions.flatMap((one) => {
-    if (!one.alive) return [`Session ${one.session}: ${one.problem}; run "vmmount umount ${one.session}"`];
-    return one.degraded === undefined ? [] : [`Session ${one.session} is degraded: reading ${one.degraded}`];
+    if (!one.alive) return [`Session ${one.session}: ${printable(one.problem)}; run "vmmount umount ${one.session}"`];
+    return one.degraded === undefined ? [] : [`Session ${one.session} is degraded: reading ${printable(one.degraded)}`];
   });
   return [table(["SESSION", "MOUNT POINT", "VM", "SINCE", "STATE", "READ", "FETCHED"], rows), ...problems].join("\n");
 }

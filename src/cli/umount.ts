@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import { errorFacts, UsageError, VmmountError } from "../errors.js";
 import { listSessions } from "../mount/session-list.js";
 import { unmountSession, unmountTarget, type UnmountOptions, type UnmountResult } from "../mount/unmount.js";
+import { printable } from "../printable.js";
 import { type CommonOptions, createContext, type ProcessEdge, withCommonOptions } from "./context.js";
 import { answer } from "./output.js";
 
@@ -44,7 +45,7 @@ export function addUmount(program: Command, edge: ProcessEdge): void {
       const results = target === undefined ? await unmountAll(options) : [await unmountTarget(target, options)];
       context.progress.stop();
       answer(context.terminal, target === undefined ? { unmounted: results } : (results[0] ?? {}), () =>
-        results.length === 0 ? "Nothing is mounted" : results.map(({ message }) => message).join("\n"),
+        results.length === 0 ? "Nothing is mounted" : results.map(({ message }) => printable(message)).join("\n"),
       );
     } finally {
       context.progress.stop();

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { z } from "zod";
 import { IntegrityError } from "../errors.js";
+import { printable } from "../printable.js";
 
 export const JOURNAL_VERSION = 1;
 
@@ -58,7 +59,8 @@ const CHECKSUM_CHARS = 16;
 
 /** One line: JSON, a tab, the first 16 hex digits of the JSON's SHA-256, a newline. */
 export function encodeRecord(record: JournalRecord): string {
-  const json = JSON.stringify(record);
+  // An administrator looks at it with cat: names must not take over the terminal.
+  const json = printable(JSON.stringify(record));
   return `${json}\t${checksum(json)}\n`;
 }
 

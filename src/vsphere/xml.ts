@@ -52,6 +52,7 @@ export function parseXml(text: string): XmlElement {
   if (text.includes("<!DOCTYPE") || text.includes("<!ENTITY")) {
     throw new IntegrityError("Cannot read the server's answer: it declares a document type");
   }
+  if (text.includes("\0")) throw new IntegrityError("Cannot read the server's answer: it holds zero bytes");
   let nodes: unknown;
   try {
     nodes = parser.parse(text);
@@ -132,11 +133,15 @@ const ENTITIES: ReadonlyMap<string, string> = new Map([
 function unescapeXml(text: string): string {
   if (!text.includes("&")) return text;
   return text.replace(
-    /&(?:#x([0-9a-f]{1,6})|#([0-9]{1,7})|([a-z]+));/gi,
+    /&(?:#x([0-9a-f]+)|#([0-9]+)|([a-z]+));/gi,
     (whole, hex?: string, decimal?: string, name?: string) => {
       if (name !== undefined) return ENTITIES.get(name) ?? whole;
       const code = hex === undefined ? Number(decimal) : Number.parseInt(hex, 16);
-      return code <= 0x10ffff ? String.fromCodePoint(code) : whole;
+      // Servers do send other control characters, which XML does not allow either; these end texts or are none.
+      if (code === 0 || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff)) {
+        throw new IntegrityError(`Cannot read the server's answer: ${whole} is no character`);
+      }
+      return String.fromCodePoint(code);
     },
   );
 }
