@@ -53,8 +53,9 @@ function addInit(lab: Command, edge: ProcessEdge): void {
     .description("Makes a lab folder with two VMs that have GPT partition tables and real ext4 file systems.")
     .argument("<directory>", "a new or empty folder; about 300 MB are written")
     .addHelpText("after", "\nExample:\n  vmmount lab init /srv/lab && vmmount lab --dir /srv/lab");
-  withCommonOptions(init, "this host only").action(async (directory: string, flags: CommonOptions) => {
-    const context = createContext(edge, flags);
+  withCommonOptions(init, "this host only").action(async (directory: string, _: CommonOptions, command: Command) => {
+    // Both lab and init have --json and its like; the parser gives them to lab.
+    const context = createContext(edge, command.optsWithGlobals());
     const { initLab } = await import("../lab/init.js");
     await initLab(directory);
     answer(

@@ -1,6 +1,7 @@
 import { createServer, type Server } from "node:https";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { stat } from "node:fs/promises";
 import { hostname } from "node:os";
 import { BusyError, NotFoundError } from "../errors.js";
 import type { Logger } from "../log.js";
@@ -96,6 +97,7 @@ export class Lab implements AsyncDisposable {
 }
 
 export async function startLab({ directory, listen, users, logger }: LabOptions): Promise<Lab> {
+  await mustExist(directory);
   const tls = await labCertificate(directory);
   const { password, path: passwordPath } = await labPassword(directory);
   const world = await World.open(directory, logger);
@@ -113,6 +115,18 @@ export async function startLab({ directory, listen, users, logger }: LabOptions)
   const { port } = server.address() as AddressInfo;
   const host = listen.host.includes(":") ? `[${listen.host}]` : listen.host;
   return new Lab({ url: `https://${host}:${port}`, tls, password, passwordPath, vcenter, vms, server });
+}
+
+/** A mistyped folder must not become an empty lab. */
+async function mustExist(directory: string): Promise<void> {
+  const isThere = await stat(directory).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+  if (isThere) return;
+  throw new NotFoundError(`Cannot serve a lab from ${directory}: there is no such folder`, {
+    hint: `Make one with "vmmount lab init ${directory}"`,
+  });
 }
 
 function listening(server: Server, { host, port }: LabOptions["listen"]): Promise<void> {
