@@ -152,7 +152,9 @@ await t.test("one byte where wrong maps are likely to be wrong is enough", async
     },
     "the last partition of a GPT": (disk) => {
       disk.setUint8(446 + 4, 0xee);
-      "EFI PART".split("").forEach((letter, index) => { disk.setUint8(512 + index, letter.charCodeAt(0)); });
+      "EFI PART".split("").forEach((letter, index) => {
+        disk.setUint8(512 + index, letter.charCodeAt(0));
+      });
       disk.setBigUint64(512 + 72, 2n, true);
       disk.setUint32(512 + 80, 128, true);
       disk.setUint32(512 + 84, 128, true);
