@@ -5,6 +5,7 @@ import { CancelledError, RemoteError, VmmountError } from "../errors.js";
 import type { Logger } from "../log.js";
 import { leaveCgroup } from "./cgroup.js";
 import type { SessionStatus } from "./control-protocol.js";
+import { daemonEnded } from "./daemon-process.js";
 import type { FromDaemon, MountRequest, ToDaemon } from "./daemon-protocol.js";
 
 /** The device readers block in libuv's pool; files, DNS and crypto need threads beside them. */
@@ -49,6 +50,11 @@ export async function startDaemon(request: MountRequest, options: StartOptions):
   );
   try {
     return await negotiate(child, request, options);
+  } catch (error) {
+    // It has told its failure and cleaned up: what remains is its exit, and "nothing is left" should mean nothing.
+    if (child.connected) child.disconnect();
+    if (error instanceof RemoteError && child.pid !== undefined) await daemonEnded(child.pid, request.session);
+    throw error;
   } finally {
     if (child.connected) child.disconnect();
     child.unref();
