@@ -82,7 +82,11 @@ export class Session implements AsyncDisposable {
       return await operation(call);
     } catch (error) {
       if (!(error instanceof SessionExpired)) throw error;
-      throw new AuthError("Cannot use the session: the server refuses it right after the login", { cause: error });
+      // The login itself succeeded: sessions may end twice in a row, and a repetition is bounded by its caller.
+      throw new AuthError("Cannot use the session: the server refuses it right after the login", {
+        cause: error,
+        retryable: true,
+      });
     }
   }
 
