@@ -51,6 +51,8 @@ const c = {
     "int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)",
   ),
   getpagesize: bind<[]>("int getpagesize()"),
+  // The calling conventions of x86-64 and arm64 on Linux pass these arguments alike to a variadic function.
+  ioctl: bind<[number, number, Uint8Array]>("int ioctl(int fd, unsigned long request, void *argument)"),
 };
 
 /** Runs on a thread of koffi's own pool, so it takes no libuv thread; koffi carries errno back to this thread. */
@@ -121,6 +123,34 @@ const PR_SET_DUMPABLE = 4;
 /** No core dumps and no ptrace by other processes of the same user: this process's memory holds passwords. */
 export function forbidCoreDumps(): void {
   if (c.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) !== 0) throw new SystemCallError("prctl", koffi.errno());
+}
+
+/** ioctl(2) numbers of /dev/fuse (linux/fuse.h), the same on x86-64 and arm64. */
+const FUSE_DEV_IOC_BACKING_OPEN = 0x4010e501;
+const FUSE_DEV_IOC_BACKING_CLOSE = 0x4004e502;
+
+/**
+ * Registers an open file with a FUSE connection, for replies to OPEN with FOPEN_PASSTHROUGH. The argument is
+ * `{ fd: i32, flags: u32, padding: u64 }`. Needs CAP_SYS_ADMIN; never waits.
+ * @param device the connection's /dev/fuse
+ * @returns the backing id, above 0
+ * @throws SystemCallError: EPERM not negotiated or not allowed, ELOOP the file lies on too many layers, EBADF, EISDIR,
+ *   ENOTTY before Linux 6.9
+ */
+export function openBacking(device: number, fd: number): number {
+  const argument = new Uint8Array(16);
+  new DataView(argument.buffer).setInt32(0, fd, true);
+  const id = c.ioctl(device, FUSE_DEV_IOC_BACKING_OPEN, argument);
+  if (id < 0) throw new SystemCallError("FUSE_DEV_IOC_BACKING_OPEN", koffi.errno());
+  return id;
+}
+
+/** Takes a backing id back; what is open through it stays open. @throws SystemCallError ENOENT when there is none */
+export function closeBacking(device: number, id: number): void {
+  const argument = new Uint8Array(4);
+  new DataView(argument.buffer).setUint32(0, id, true);
+  const result = c.ioctl(device, FUSE_DEV_IOC_BACKING_CLOSE, argument);
+  if (result < 0) throw new SystemCallError("FUSE_DEV_IOC_BACKING_CLOSE", koffi.errno());
 }
 
 /** Bytes of a memory page: 4 KiB, or 16 or 64 KiB on some arm64 machines. */

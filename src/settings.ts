@@ -112,6 +112,12 @@ export const SETTINGS = {
     "VMMOUNT_ALLOCATION",
     "auto: holes where the server says so and samples agree; off: every byte is read",
   ),
+  "mount.passthrough": setting(
+    z.enum(["auto", "off"]),
+    "auto",
+    "VMMOUNT_PASSTHROUGH",
+    "auto: disks that are a local file are read by the kernel itself, where it can; off: never",
+  ),
   "snapshot.quiesce": setting(
     z.enum(["auto", "require", "off"]),
     "auto",

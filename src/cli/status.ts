@@ -31,10 +31,21 @@ function describe(sessions: readonly SessionReport[]): string {
     one.alive ? one.state : `DEAD (${one.state})`,
     one.alive ? size(one.traffic.servedBytes) : "",
     one.alive ? size(one.traffic.fetchedBytes) : "",
+    one.alive ? String(one.traffic.openFiles) : "",
   ]);
-  const problems = sessions.flatMap((one) => {
+  const notes = sessions.flatMap((one) => {
     if (!one.alive) return [`Session ${one.session}: ${printable(one.problem)}; run "vmmount umount ${one.session}"`];
-    return one.degraded === undefined ? [] : [`Session ${one.session} is degraded: reading ${printable(one.degraded)}`];
+    const own: string[] = [];
+    if (one.degraded !== undefined) {
+      own.push(`Session ${one.session} is degraded: reading ${printable(one.degraded)}`);
+    }
+    if (one.traffic.passthroughFiles > 0) {
+      const count = one.traffic.passthroughFiles;
+      own.push(`Session ${one.session}: the kernel reads ${count} local files by itself, which READ does not count`);
+    }
+    return own;
   });
-  return [table(["SESSION", "MOUNT POINT", "VM", "SINCE", "STATE", "READ", "FETCHED"], rows), ...problems].join("\n");
+  return [table(["SESSION", "MOUNT POINT", "VM", "SINCE", "STATE", "READ", "FETCHED", "OPEN"], rows), ...notes].join(
+    "\n",
+  );
 }

@@ -17,6 +17,12 @@ export interface MountStatistics {
   readonly requests: Readonly<Record<string, number>>;
   readonly readBytes: number;
   readonly readErrors: number;
+  /** Files that the kernel reads from a local file by itself: their reads are in none of these numbers. */
+  readonly passthroughFiles: number;
+  /** Opens that are not closed yet. */
+  readonly openFiles: number;
+  /** READ requests that are not answered yet. */
+  readonly readsInFlight: number;
 }
 
 /** A live mount. Disposing = `abandon()`. */
@@ -33,7 +39,10 @@ export interface Mounted extends AsyncDisposable {
    */
   unmount(): Promise<void>;
 
-  /** Detaches even while files are open: their further reads fail with an error, never with wrong bytes. */
+  /**
+   * Detaches even while files are open: their further reads fail with an error, never with wrong bytes. Files that the
+   * kernel reads from a local file by itself go on giving that file's bytes until they are closed.
+   */
   abandon(): Promise<void>;
 }
 

@@ -52,6 +52,11 @@ export const sessionStatusSchema = z.object({
     fetches: z.number(),
     cacheBytes: z.number(),
     errors: z.number(),
+    // A daemon outlives an update of the program: one of an earlier version does not send what follows.
+    /** Files that the kernel reads from a local file by itself: those bytes are not in `servedBytes`. */
+    passthroughFiles: z.number().default(0),
+    openFiles: z.number().default(0),
+    readsInFlight: z.number().default(0),
   }),
   /** A read failed for good: some reader got an I/O error. */
   degraded: z.string().optional(),

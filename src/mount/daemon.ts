@@ -65,7 +65,7 @@ async function serve(request: MountRequest, parent: ParentChannel): Promise<void
   try {
     const session = await MountSession.start({
       request,
-      driver: kernelFuseDriver({ logger }),
+      driver: kernelFuseDriver({ logger, passthrough: request.settings["mount.passthrough"] }),
       logger,
       onProgress: progress.report,
       signal: signals.givenUp,

@@ -162,7 +162,7 @@ export class MountSession {
     const { request } = this.#context;
     const { vm, snapshot, consistency } = this.#facts;
     const { name, path, ref, instanceUuid } = vm.identity;
-    const { readBytes, readErrors } = this.#mounted.statistics;
+    const { readBytes, readErrors, ...open } = this.#mounted.statistics;
     const { bytes: fetchedBytes, reads: fetches } = this.#stack.meter.reading;
     const degraded = this.#stack.firstFailure;
     return {
@@ -182,6 +182,9 @@ export class MountSession {
         fetches,
         cacheBytes: this.#stack.cacheBytes,
         errors: readErrors,
+        passthroughFiles: open.passthroughFiles,
+        openFiles: open.openFiles,
+        readsInFlight: open.readsInFlight,
       },
       ...(degraded !== undefined && { degraded }),
       log: new StatePaths(request.settings).log(request.session),

@@ -4,8 +4,10 @@ import t from "tap";
 import {
   errnoName,
   forbidCoreDumps,
+  closeBacking,
   mount,
   MNT_DETACH,
+  openBacking,
   pageSize,
   SystemCallError,
   tryLock,
@@ -38,6 +40,18 @@ void t.test("only one open file holds the lock", async (t) => {
   await first.close();
   t.equal(tryLock(second.fd), true, "closing gives it back");
   t.throws(() => tryLock(-1), SystemCallError);
+});
+
+void t.test("backing files: what is no FUSE connection has none", (t) => {
+  const notOpen = 1_000_000;
+  t.throws(() => openBacking(notOpen, 0), { code: "EBADF", syscall: "FUSE_DEV_IOC_BACKING_OPEN" });
+  t.throws(
+    () => {
+      closeBacking(notOpen, 1);
+    },
+    { code: "EBADF", syscall: "FUSE_DEV_IOC_BACKING_CLOSE" },
+  );
+  t.end();
 });
 
 void t.test("facts about this process", (t) => {

@@ -13,6 +13,7 @@ import {
   OPEN_CACHE_DIR,
   OPEN_KEEP_CACHE,
   OPEN_NOFLUSH,
+  OPEN_PASSTHROUGH,
   openOut,
   SEEK_DATA,
   SEEK_HOLE,
@@ -48,13 +49,19 @@ export function getattr(session: Session, header: InHeader): Outcome {
   return encoded(attrOut, { attrValid: VALID_SECONDS, attrValidNsec: 0, attr: attrOf(node) });
 }
 
-/** KEEP_CACHE: images never change, so pages stay valid from one open to the next. NOFLUSH: nothing is written. */
+/**
+ * KEEP_CACHE: images never change, so pages stay valid from one open to the next. NOFLUSH: nothing is written.
+ * PASSTHROUGH: the kernel reads a local file by itself, through that file's own page cache.
+ */
 export function open(session: Session, header: InHeader): Outcome {
   const node = session.filesystem.attributes(header.nodeid);
   if (node === undefined) return "ENOENT";
   if (node.kind === "directory") return "EISDIR";
-  const fh = session.files.addFile(node, session.filesystem.open(node.inode));
-  return encoded(openOut, { fh, openFlags: OPEN_KEEP_CACHE | OPEN_NOFLUSH, backingId: 0 });
+  const file = session.filesystem.open(node.inode);
+  const backingId = session.passthrough.backingId(node, file);
+  const mode = backingId === undefined ? OPEN_KEEP_CACHE : OPEN_PASSTHROUGH;
+  const fh = session.files.addFile(node, file);
+  return encoded(openOut, { fh, openFlags: mode | OPEN_NOFLUSH, backingId: backingId ?? 0 });
 }
 
 export function read(session: Session, header: InHeader, request: ReadIn): Outcome {

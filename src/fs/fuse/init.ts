@@ -1,6 +1,6 @@
 import type { Cursor } from "../../binary.js";
 import { KIB, MIB } from "../../units.js";
-import { INIT_FLAGS, initIn, type InitIn, type InitOut } from "./protocol.js";
+import { INIT_FLAGS, INIT_FLAGS2_PASSTHROUGH, initIn, initIn2, type InitIn, type InitOut } from "./protocol.js";
 
 /** FUSE 7.x: major 7 since Linux 2.6.14. */
 const MAJOR = 7;
@@ -39,12 +39,16 @@ export interface InitLimits {
   readonly pageSize: number;
   /** The sysctl fs.fuse.max_pages_limit (Linux 6.13), when there is one. */
   readonly maxPagesLimit: number | undefined;
+  /** Let the kernel read local files by itself where it can: wanted, and this process may (CAP_SYS_ADMIN). */
+  readonly passthrough: boolean;
 }
 
 /** What kernel and driver agreed on. */
 export interface Negotiated {
   readonly minor: number;
   readonly readBytesMax: number;
+  /** Files may be opened in passthrough mode. */
+  readonly passthrough: boolean;
 }
 
 export type InitAnswer =
@@ -52,11 +56,19 @@ export type InitAnswer =
   /** The kernel speaks a later major: it must ask again with ours. */
   | { readonly agreed: undefined; readonly reply: InitOut };
 
-/** Reads a body of 16 bytes (up to Linux 5.16) or 64 (later); what follows the first 16 we do not use. */
+/**
+ * How deep file systems may be stacked on a backing file: 1 lets it lie on an ordinary file system, and overlayfs still
+ * lie on our mount. 0 would refuse passthrough.
+ */
+const STACK_DEPTH_MAX = 1;
+
+/** Reads a body of 16 bytes (up to Linux 5.16) or 64 (later), or of whatever a later kernel sends. */
 export function decodeInit(cursor: Cursor): InitIn {
   const init = cursor.take(initIn);
+  const isExtended = (init.flags & INIT_FLAGS.INIT_EXT) !== 0 && cursor.remaining >= initIn2.size;
+  const { flags2 } = isExtended ? cursor.take(initIn2) : { flags2: 0 };
   cursor.skip(cursor.remaining);
-  return init;
+  return { ...init, flags2 };
 }
 
 export function negotiate(init: InitIn, limits: InitLimits): InitAnswer {
@@ -65,6 +77,7 @@ export function negotiate(init: InitIn, limits: InitLimits): InitAnswer {
   const pagesMax = Math.floor(READ_BYTES_MAX / limits.pageSize);
   const maxPages = Math.max(1, Math.min(pagesMax, limits.maxPagesLimit ?? pagesMax));
   const readBytesMax = (flags & INIT_FLAGS.MAX_PAGES) !== 0 ? maxPages * limits.pageSize : READ_BYTES_WITHOUT_MAX_PAGES;
+  const passthrough = limits.passthrough && (init.flags2 & INIT_FLAGS2_PASSTHROUGH) !== 0;
   const reply: InitOut = {
     major: MAJOR,
     minor,
@@ -77,9 +90,9 @@ export function negotiate(init: InitIn, limits: InitLimits): InitAnswer {
     timeGran: 1,
     maxPages,
     mapAlignment: 0,
-    flags2: 0,
-    maxStackDepth: 0,
+    flags2: passthrough ? INIT_FLAGS2_PASSTHROUGH : 0,
+    maxStackDepth: passthrough ? STACK_DEPTH_MAX : 0,
     requestTimeout: 0,
   };
-  return init.major > MAJOR ? { agreed: undefined, reply } : { agreed: { minor, readBytesMax }, reply };
+  return init.major > MAJOR ? { agreed: undefined, reply } : { agreed: { minor, readBytesMax, passthrough }, reply };
 }

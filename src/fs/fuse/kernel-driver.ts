@@ -13,6 +13,7 @@ import { raiseReadAhead, READ_AHEAD_KIB } from "./kernel-controls.js";
 import { KernelMount } from "./kernel-mount.js";
 import { MOUNT_TYPE, readMountInfo, topMountAt } from "../../mount-info.js";
 import { openFuseDevice } from "./open-device.js";
+import { deviceBackingFiles } from "./passthrough.js";
 import { Replies } from "./replies.js";
 import { Session } from "./session.js";
 
@@ -25,6 +26,8 @@ export interface KernelFuseOptions {
   readonly logger: Logger;
   /** @default "/dev/fuse" */
   readonly device?: string | undefined;
+  /** "auto": the kernel reads local files by itself where it can (Linux 6.9). @default "auto" */
+  readonly passthrough?: "auto" | "off" | undefined;
 }
 
 /**
@@ -40,7 +43,7 @@ export function kernelFuseDriver(options: KernelFuseOptions): FuseDriver {
 }
 
 async function mountThroughKernel(
-  { logger, device: path }: KernelFuseOptions,
+  { logger, device: path, passthrough = "auto" }: KernelFuseOptions,
   filesystem: FileSystem,
   where: string,
   options: MountOptions,
@@ -57,8 +60,9 @@ async function mountThroughKernel(
     await closeDescriptor(fd);
     throw error;
   }
-  const limits = { pageSize: pageSize(), maxPagesLimit: await maxPagesLimit() };
-  const session = new Session({ filesystem, limits, logger, replies: new Replies(fd, logger) });
+  const limits = { pageSize: pageSize(), maxPagesLimit: await maxPagesLimit(), passthrough: passthrough === "auto" };
+  const replies = new Replies(fd, logger);
+  const session = new Session({ filesystem, limits, logger, replies, backing: deviceBackingFiles(fd) });
   const mounted = new KernelMount({ fd, where: target, device, session, logger });
   try {
     const agreed = await initialised(session, mounted, target);
@@ -132,7 +136,13 @@ async function initialised(session: Session, mounted: Mounted, target: string): 
 
 function describe(agreed: Negotiated, readAheadRaised: boolean): string {
   const readAhead = readAheadRaised ? READ_AHEAD_KIB * KIB : 128 * KIB;
-  return `kernel FUSE 7.${agreed.minor}, reads up to ${sizeText(agreed.readBytesMax)}, read-ahead ${sizeText(readAhead)}`;
+  const facts = [
+    `kernel FUSE 7.${agreed.minor}`,
+    `reads up to ${sizeText(agreed.readBytesMax)}`,
+    `read-ahead ${sizeText(readAhead)}`,
+    ...(agreed.passthrough ? ["passthrough of local files"] : []),
+  ];
+  return facts.join(", ");
 }
 
 function sizeText(size: number): string {

@@ -18,9 +18,16 @@ export class OpenFiles {
   readonly #directories = new Map<number, DirectoryListing>();
   readonly #logger: Logger;
   #next = 1;
+  /** Closed by the kernel, but a read that it gave up on still runs. */
+  #releasing = 0;
 
   constructor(logger: Logger) {
     this.#logger = logger;
+  }
+
+  /** Opens of files that the kernel has not closed, and those whose last read still runs. */
+  get count(): number {
+    return this.#files.size + this.#releasing;
   }
 
   addFile(node: NodeAttributes, file: OpenFile): number {
@@ -53,6 +60,7 @@ export class OpenFiles {
     this.#files.delete(fh);
     handle.released = true;
     if (handle.readsRunning === 0) this.#release(handle);
+    else this.#releasing++;
   }
 
   readStarted(handle: FileHandle): void {
@@ -61,7 +69,9 @@ export class OpenFiles {
 
   readEnded(handle: FileHandle): void {
     handle.readsRunning--;
-    if (handle.released && handle.readsRunning === 0) this.#release(handle);
+    if (!handle.released || handle.readsRunning > 0) return;
+    this.#releasing--;
+    this.#release(handle);
   }
 
   /** The connection is gone: nobody will send RELEASE. */

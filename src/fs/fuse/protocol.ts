@@ -27,9 +27,12 @@ export type InHeader = ValueOf<typeof inHeader>;
 /** `error` is 0 or a negative errno. */
 export const outHeader = struct({ len: u32, error: i32, unique: u64big }, 16, "fuse_out_header");
 
-/** The first four words, which every protocol version sends; `flags2` follows in 64-byte bodies (7.36 and later). */
+/** The first four words, which every protocol version sends; `initIn2` follows in 64-byte bodies (7.36 and later). */
 export const initIn = struct({ major: u32, minor: u32, maxReadahead: u32, flags: u32 }, 16, "fuse_init_in");
-export type InitIn = ValueOf<typeof initIn>;
+/** Valid when `flags` holds INIT_EXT; 44 unused bytes follow. */
+export const initIn2 = struct({ flags2: u32 }, 4, "fuse_init_in, second part");
+/** Both parts; `flags2` is 0 where the kernel sent none. */
+export type InitIn = ValueOf<typeof initIn> & ValueOf<typeof initIn2>;
 
 export const initOut = struct(
   {
@@ -148,10 +151,15 @@ export const INIT_FLAGS = {
   INIT_EXT: 1 << 30,
 } as const;
 
+/** Bit 37 of the INIT flags, so bit 5 of the second word: Linux 6.9 and later. */
+export const INIT_FLAGS2_PASSTHROUGH = 1 << 5;
+
 /** Flags of an open reply, FOPEN_*. */
 export const OPEN_KEEP_CACHE = 1 << 1;
 export const OPEN_CACHE_DIR = 1 << 3;
 export const OPEN_NOFLUSH = 1 << 5;
+/** Goes with NOFLUSH but not with KEEP_CACHE, which the kernel answers with EIO (fs/fuse/iomode.c). */
+export const OPEN_PASSTHROUGH = 1 << 7;
 
 export const SEEK_DATA = 3;
 export const SEEK_HOLE = 4;

@@ -74,6 +74,10 @@ export class Reads {
     this.#isDying = isDying;
   }
 
+  get inFlight(): number {
+    return this.#active.size;
+  }
+
   /** Answers sooner or later; `size` is what was asked for, the file's end not considered. */
   serve({ unique, pid }: Caller, handle: FileHandle, at: number, size: number): void {
     const length = Math.max(0, Math.min(size, handle.size - at));

@@ -101,17 +101,19 @@ void t.test("status of the living, the dead and the damaged", async (t) => {
   const at = await host(t);
   t.match(await at.vmmount("status"), { code: 0, out: "Nothing is mounted\n" });
   await held(t, at);
-  await daemon(t, at, { degraded: "disk 1 at byte 0: gone" });
+  const traffic = { ...sessionStatus().traffic, passthroughFiles: 2, openFiles: 3 };
+  await daemon(t, at, { degraded: "disk 1 at byte 0: gone", traffic });
   await (await held(t, at, "dead000000"))[Symbol.asyncDispose]();
   writeFileSync(at.paths.journal("damaged000"), "rubbish\nrubbish\n");
   const { out } = await at.vmmount("status");
-  t.match(out, /^SESSION +MOUNT POINT +VM +SINCE +STATE +READ +FETCHED$/m);
-  t.match(out, /^k3v9q2m7xa .* serving +2 KiB +1 KiB$/m);
+  t.match(out, /^SESSION +MOUNT POINT +VM +SINCE +STATE +READ +FETCHED +OPEN$/m);
+  t.match(out, /^k3v9q2m7xa .* serving +2 KiB +1 KiB +3$/m);
   t.match(out, /^dead000000 .* DEAD \(planned\)$/m);
   t.match(out, /^damaged000 +\? +\? +\? +DEAD \(unknown\)$/m);
   t.match(out, /^Session dead000000: its mount daemon is gone; run "vmmount umount dead000000"$/m);
   t.match(out, /^Session damaged000: .*record 0 is damaged/m);
   t.match(out, /^Session k3v9q2m7xa is degraded: reading disk 1 at byte 0: gone$/m);
+  t.match(out, /^Session k3v9q2m7xa: the kernel reads 2 local files by itself/m);
   const { sessions } = (await at.json("status")) as { sessions: { alive: boolean }[] };
   t.strictSame(
     sessions.map(({ alive }) => alive),

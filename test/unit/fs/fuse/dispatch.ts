@@ -106,7 +106,11 @@ void t.test("INIT with 56 bytes, as before Linux 5.17", async (t) => {
   const session = new TestSession(t, tree());
   const reply = await session.last(request(26, 2, 0, hex("070000001f00000000000200fbff7f00")));
   t.equal(toHex(reply.body.subarray(0, 8)), "070000001f000000");
-  t.strictSame(await session.session.ready, { minor: 31, readBytesMax: 1024 * 1024 });
+  t.strictSame(await session.session.ready, {
+    minor: 31,
+    readBytesMax: 1024 * 1024,
+    passthrough: false,
+  });
 });
 
 void t.test("whatever the file system throws, the caller gets an answer and the log the reason", async (t) => {
