@@ -41,6 +41,28 @@ function bind<A extends readonly unknown[]>(definition: string): IntFunction<A> 
   return libc.func(definition);
 }
 
+interface MessageHeader {
+  readonly name: null;
+  readonly namelen: number;
+  readonly iov: { readonly base: Uint8Array; readonly len: number };
+  readonly iovlen: number;
+  readonly control: Uint8Array;
+  readonly controllen: number;
+  readonly flags: number;
+}
+
+// struct iovec and struct msghdr of 64-bit Linux, recvmsg(2).
+koffi.struct("iovec", { base: "void *", len: "size_t" });
+koffi.struct("msghdr", {
+  name: "void *",
+  namelen: "uint32_t",
+  iov: "iovec *",
+  iovlen: "size_t",
+  control: "void *",
+  controllen: "size_t",
+  flags: "int",
+});
+
 const c = {
   mount: bind<[string, string, string, number, string]>(
     "int mount(const char *source, const char *target, const char *type, unsigned long flags, const char *data)",
@@ -53,6 +75,9 @@ const c = {
   getpagesize: bind<[]>("int getpagesize()"),
   // The calling conventions of x86-64 and arm64 on Linux pass these arguments alike to a variadic function.
   ioctl: bind<[number, number, Uint8Array]>("int ioctl(int fd, unsigned long request, void *argument)"),
+  socketpair: bind<[number, number, number, Int32Array]>("int socketpair(int domain, int type, int protocol, int *sv)"),
+  recvmsg: bind<[number, MessageHeader, number]>("intptr_t recvmsg(int fd, msghdr *message, int flags)"),
+  statfs: bind<[string, Uint8Array]>("int statfs(const char *path, void *into)"),
 };
 
 /** Runs on a thread of koffi's own pool, so it takes no libuv thread; koffi carries errno back to this thread. */
@@ -151,6 +176,50 @@ export function closeBacking(device: number, id: number): void {
   new DataView(argument.buffer).setUint32(0, id, true);
   const result = c.ioctl(device, FUSE_DEV_IOC_BACKING_CLOSE, argument);
   if (result < 0) throw new SystemCallError("FUSE_DEV_IOC_BACKING_CLOSE", koffi.errno());
+}
+
+const AF_UNIX = 1;
+const SOCK_STREAM = 1;
+const SOCK_CLOEXEC = 0o2000000;
+const MSG_DONTWAIT = 0x40;
+const MSG_CMSG_CLOEXEC = 0x40000000;
+const SOL_SOCKET = 1;
+const SCM_RIGHTS = 1;
+
+/** Two connected unix sockets, close-on-exec; the caller closes both. @throws SystemCallError */
+export function socketPair(): readonly [number, number] {
+  const pair = new Int32Array(2);
+  if (c.socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) !== 0) {
+    throw new SystemCallError("socketpair", koffi.errno());
+  }
+  const [first = -1, second = -1] = pair;
+  return [first, second];
+}
+
+/**
+ * Takes one descriptor out of a unix socket's queue (SCM_RIGHTS, unix(7)), close-on-exec. Does not wait.
+ * @returns undefined when the next message carries none, or the other end was closed
+ * @throws SystemCallError EAGAIN when nothing was sent yet
+ */
+export function receiveDescriptor(socket: number): number | undefined {
+  // struct cmsghdr is length u64, level i32, type i32; the descriptor follows. There is room for exactly one: the
+  // kernel drops others that a sender adds.
+  const control = new Uint8Array(20);
+  const iov = { base: new Uint8Array(1), len: 1 };
+  const header = { name: null, namelen: 0, iov, iovlen: 1, control, controllen: control.length, flags: 0 };
+  const received = c.recvmsg(socket, header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  if (received < 0) throw new SystemCallError("recvmsg", koffi.errno());
+  const view = new DataView(control.buffer);
+  const isRights = view.getInt32(8, true) === SOL_SOCKET && view.getInt32(12, true) === SCM_RIGHTS;
+  return isRights && view.getUint32(0, true) >= 20 ? view.getInt32(16, true) : undefined;
+}
+
+/** struct statfs has 120 bytes on 64-bit Linux. */
+const STATFS_BYTES = 128;
+
+/** Makes a file system answer; the answer is dropped. @throws SystemCallError */
+export async function statFileSystem(path: string): Promise<void> {
+  await inBackground("statfs", path, c.statfs, path, new Uint8Array(STATFS_BYTES));
 }
 
 /** Bytes of a memory page: 4 KiB, or 16 or 64 KiB on some arm64 machines. */

@@ -10,7 +10,7 @@ import {
   RefusedError,
   UnreachableError,
 } from "../errors.js";
-import { MNT_DETACH, UMOUNT_NOFOLLOW, umount } from "../libc.js";
+import { mountCalls } from "../fs/fuse/mount-rights.js";
 import type { Logger } from "../log.js";
 import { retry } from "../retry.js";
 import { serverRetryPolicy } from "../settings.js";
@@ -214,6 +214,6 @@ function foreign(mount: MountInfo): RefusedError {
 async function detachStale(mountPoint: string, session: string, logger: Logger): Promise<void> {
   const mount = topMountAt(await readMountInfo(), mountPoint);
   if (mount === undefined || sessionOfMount(mount) !== session) return;
-  await umount(mountPoint, MNT_DETACH | UMOUNT_NOFOLLOW);
+  await (await mountCalls()).detach(mountPoint);
   logger.info(`Detached the dead mount on "${mountPoint}"`);
 }

@@ -1,3 +1,6 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { closeSync, readdirSync, readFileSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
@@ -9,6 +12,9 @@ import {
   MNT_DETACH,
   openBacking,
   pageSize,
+  receiveDescriptor,
+  socketPair,
+  statFileSystem,
   SystemCallError,
   tryLock,
   umount,
@@ -60,4 +66,41 @@ void t.test("facts about this process", (t) => {
     forbidCoreDumps();
   });
   t.end();
+});
+
+void t.test("a descriptor travels through a socket pair, close-on-exec", async (t) => {
+  const [ours, theirs] = socketPair();
+  t.teardown(() => {
+    closeSync(ours);
+  });
+  t.throws(() => receiveDescriptor(ours), { code: "EAGAIN", syscall: "recvmsg" }, "nothing was sent yet");
+  const path = join(t.testdir({ sent: "the same file" }), "sent");
+  const script = `import array, socket, sys
+file = open(sys.argv[1])
+pair = socket.socket(fileno=3)
+pair.send(b"x")
+rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [file.fileno()]))]
+pair.sendmsg([b"x"], rights)
+# Two at once: one is taken, the other must not stay open.
+pair.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [file.fileno(), 0]))])`;
+  const child = spawn("python3", ["-c", script, path], { stdio: ["ignore", "inherit", "inherit", theirs] });
+  const [code] = (await once(child, "close")) as [number | null];
+  t.equal(code, 0);
+  closeSync(theirs);
+  t.equal(receiveDescriptor(ours), undefined, "a message without one");
+  const fd = receiveDescriptor(ours) ?? -1;
+  t.equal(readFileSync(fd, "utf8"), "the same file");
+  const flags = /^flags:\s*([0-7]+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, "utf8"))?.[1] ?? "";
+  t.equal(Number.parseInt(flags, 8) & 0o2000000, 0o2000000, "O_CLOEXEC");
+  closeSync(fd);
+  const before = readdirSync("/proc/self/fd").length;
+  const other = receiveDescriptor(ours) ?? -1;
+  t.equal(readdirSync("/proc/self/fd").length, before + 1, "only one of two is taken");
+  closeSync(other);
+  t.equal(receiveDescriptor(ours), undefined, "the other end is closed");
+});
+
+void t.test("statfs answers for what is there", async (t) => {
+  await t.resolves(statFileSystem("/"));
+  await t.rejects(statFileSystem("/no/such/path"), { code: "ENOENT", syscall: "statfs" });
 });

@@ -19,19 +19,21 @@ const AGAIN = new Set(["EINTR", "ENOENT", "EAGAIN"]);
 export interface RequestHandlers {
   /** The message is valid only during the call. */
   readonly request: (message: Uint8Array) => void;
+  /** True when nobody wants to serve any more: no further read starts, and the message at hand is dropped. */
+  readonly hungUp: () => boolean;
   /** A read or `request` failed. The connection must be aborted now: that alone ends the other reads. */
   readonly failed: () => void;
 }
 
 /**
- * Hands over every request until the kernel ends the connection and no read is under way any more, so that the
- * descriptor may be closed.
+ * Hands over every request until the kernel ends the connection, or `hungUp`, and no read is under way any more, so
+ * that the descriptor may be closed. A read that waits notices `hungUp` only with the next request.
  * @throws what `request` threw, or the device's error
  */
 export async function readRequests(fd: number, handlers: RequestHandlers): Promise<MountEnd> {
   const loops = Array.from({ length: DEVICE_READERS }, async () => {
     try {
-      return await readLoop(fd, handlers.request);
+      return await readLoop(fd, handlers);
     } catch (error) {
       handlers.failed();
       throw error;
@@ -42,11 +44,15 @@ export async function readRequests(fd: number, handlers: RequestHandlers): Promi
   return ends.includes("aborted") ? "aborted" : "unmounted";
 }
 
-function readLoop(fd: number, handle: (message: Uint8Array) => void): Promise<MountEnd> {
+function readLoop(fd: number, { request, hungUp }: RequestHandlers): Promise<MountEnd> {
   const buffer = Buffer.allocUnsafeSlow(REQUEST_BYTES_MAX);
   return new Promise((resolve, reject) => {
     // Callbacks, not promises: this is the path of every request.
     const next = (): void => {
+      if (hungUp()) {
+        resolve("aborted");
+        return;
+      }
       read(fd, buffer, 0, buffer.length, null, (error, length) => {
         const code = error?.code ?? "";
         const end = ENDS[code];
@@ -55,8 +61,8 @@ function readLoop(fd: number, handle: (message: Uint8Array) => void): Promise<Mo
           return;
         }
         try {
-          if (error === null) handle(buffer.subarray(0, length));
-          else if (!AGAIN.has(code)) throw error;
+          if (error === null && !hungUp()) request(buffer.subarray(0, length));
+          else if (error !== null && !AGAIN.has(code)) throw error;
         } catch (failure) {
           reject(failure instanceof Error ? failure : new Error(String(failure)));
           return;

@@ -3,7 +3,7 @@ import { readFile, realpath, stat } from "node:fs/promises";
 import { endianness } from "node:os";
 import { promisify } from "node:util";
 import { BusyError, MissingCapabilityError, NotFoundError, UsageError } from "../../errors.js";
-import { mount, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, pageSize } from "../../libc.js";
+import { pageSize } from "../../libc.js";
 import type { Logger } from "../../log.js";
 import { KIB, MIB } from "../../units.js";
 import type { FileSystem } from "../filesystem.js";
@@ -12,7 +12,9 @@ import type { Negotiated } from "./init.js";
 import { raiseReadAhead, READ_AHEAD_KIB } from "./kernel-controls.js";
 import { KernelMount } from "./kernel-mount.js";
 import { MOUNT_TYPE, readMountInfo, topMountAt } from "../../mount-info.js";
-import { openFuseDevice } from "./open-device.js";
+import { fusermountCalls } from "./fusermount.js";
+import type { MountCalls } from "./mount-calls.js";
+import { mountCalls } from "./mount-rights.js";
 import { deviceBackingFiles } from "./passthrough.js";
 import { Replies } from "./replies.js";
 import { Session } from "./session.js";
@@ -28,10 +30,13 @@ export interface KernelFuseOptions {
   readonly device?: string | undefined;
   /** "auto": the kernel reads local files by itself where it can (Linux 6.9). @default "auto" */
   readonly passthrough?: "auto" | "off" | undefined;
+  /** Who mounts: this process where it may (CAP_SYS_ADMIN), else fusermount3. @default "auto" */
+  readonly mounter?: "auto" | "fusermount" | undefined;
 }
 
 /**
- * Speaks the FUSE protocol with the kernel directly: no libfuse, requests of 1 MiB, SEEK_HOLE. Needs root.
+ * Speaks the FUSE protocol with the kernel directly: no libfuse, requests of 1 MiB, SEEK_HOLE. A normal user
+ * needs fusermount3.
  *
  * The process that serves a mount must never touch a path inside it, and cannot exit while it is mounted: end with
  * `unmount()` or `abandon()`. It needs threads of the libuv pool, see DEVICE_READERS in device.ts.
@@ -43,7 +48,7 @@ export function kernelFuseDriver(options: KernelFuseOptions): FuseDriver {
 }
 
 async function mountThroughKernel(
-  { logger, device: path, passthrough = "auto" }: KernelFuseOptions,
+  { logger, device: path, passthrough = "auto", mounter = "auto" }: KernelFuseOptions,
   filesystem: FileSystem,
   where: string,
   options: MountOptions,
@@ -51,22 +56,26 @@ async function mountThroughKernel(
   if (endianness() !== "LE")
     throw new MissingCapabilityError("Cannot mount: only little-endian machines are supported");
   const target = await mountPoint(where);
-  const fd = await openFuseDevice(path);
+  const calls = mounter === "fusermount" ? fusermountCalls() : await mountCalls(path);
+  const fd = await calls.mount(target, options);
   let device: string;
   try {
-    await mountDevice(fd, target, options);
     device = await deviceOf(target);
   } catch (error) {
     await closeDescriptor(fd);
     throw error;
   }
-  const limits = { pageSize: pageSize(), maxPagesLimit: await maxPagesLimit(), passthrough: passthrough === "auto" };
+  const limits = {
+    pageSize: pageSize(),
+    maxPagesLimit: await maxPagesLimit(),
+    passthrough: passthrough === "auto" && calls.isPrivileged,
+  };
   const replies = new Replies(fd, logger);
   const session = new Session({ filesystem, limits, logger, replies, backing: deviceBackingFiles(fd) });
-  const mounted = new KernelMount({ fd, where: target, device, session, logger });
+  const mounted = new KernelMount({ fd, where: target, device, calls, session, logger });
   try {
     const agreed = await initialised(session, mounted, target);
-    mounted.description = describe(agreed, await raiseReadAhead(device, logger));
+    mounted.description = describe(agreed, await largerReadAhead(calls, device, logger));
     return mounted;
   } catch (error) {
     await mounted.abandon();
@@ -89,19 +98,11 @@ async function mountPoint(where: string): Promise<string> {
   throw new UsageError(`Cannot mount at ${where}: it is not a directory`);
 }
 
-/** default_permissions makes the kernel check mode bits: otherwise all who may enter may read everything. */
-async function mountDevice(fd: number, target: string, options: MountOptions): Promise<void> {
-  const words = [`fd=${fd}`, "rootmode=40000", `user_id=${options.uid}`, `group_id=${options.gid}`];
-  words.push("default_permissions", ...(options.allowOther ? ["allow_other"] : []));
-  const flags = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC;
-  try {
-    await mount({ source: options.source, target, type: MOUNT_TYPE, flags, data: words.join(",") });
-  } catch (cause) {
-    const code = (cause as NodeJS.ErrnoException).code ?? "";
-    if (code !== "EPERM" && code !== "ENODEV") throw cause;
-    const hint = "Run as root; a container needs CAP_SYS_ADMIN and an AppArmor profile that allows mounts";
-    throw new MissingCapabilityError(`Cannot mount at ${target}: ${code}`, { cause, hint });
-  }
+/** @returns whether it is larger now */
+async function largerReadAhead(calls: MountCalls, device: string, logger: Logger): Promise<boolean> {
+  if (calls.isPrivileged) return await raiseReadAhead(device, logger);
+  logger.info("Only root can raise the kernel's read-ahead and have local files read by the kernel itself");
+  return false;
 }
 
 async function deviceOf(target: string): Promise<string> {

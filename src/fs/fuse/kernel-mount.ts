@@ -1,13 +1,14 @@
 import { close } from "node:fs";
 import { promisify } from "node:util";
 import { BusyError, errorChain } from "../../errors.js";
-import { MNT_DETACH, MNT_FORCE, SystemCallError, umount, UMOUNT_NOFOLLOW } from "../../libc.js";
+import { statFileSystem } from "../../libc.js";
 import type { Logger } from "../../log.js";
 import type { Mounted, MountEnd, MountStatistics } from "../fuse-driver.js";
-import { readRequests } from "./device.js";
+import { DEVICE_READERS, readRequests } from "./device.js";
 import { dispatch } from "./dispatch.js";
 import { abortConnection } from "./kernel-controls.js";
 import { readMountInfo, topMountAt } from "../../mount-info.js";
+import type { MountCalls } from "./mount-calls.js";
 import type { Session } from "./session.js";
 
 /**
@@ -23,17 +24,22 @@ export interface KernelMountParts {
   readonly where: string;
   /** `major:minor` of the mount. */
   readonly device: string;
+  readonly calls: MountCalls;
   readonly session: Session;
   readonly logger: Logger;
 }
 
-/** A mount that this process serves. Nothing in here looks at a path inside it: that would wait for ourselves. */
+/**
+ * A mount that this process serves. Nothing in here looks at a path inside it, which would wait for ourselves; `#hangUp`
+ * does so on purpose.
+ */
 export class KernelMount implements Mounted {
   readonly closed: Promise<MountEnd>;
   description = "";
   readonly #parts: KernelMountParts;
   #ended = false;
   #abandoned = false;
+  #hungUp = false;
 
   constructor(parts: KernelMountParts) {
     this.#parts = parts;
@@ -55,25 +61,20 @@ export class KernelMount implements Mounted {
       const text = `Cannot unmount ${where}: another mount lies over it, or it was detached and files are still open`;
       throw new BusyError(text, { hint: `Look for it in /proc/self/mountinfo and with "fuser -vm ${where}"` });
     }
-    try {
-      await umount(where, UMOUNT_NOFOLLOW);
-    } catch (error) {
-      if (!(error instanceof SystemCallError) || error.code !== "EBUSY") throw error;
-      const hint = `Close the files and leave the directory: "fuser -vm ${where}" shows who uses it`;
-      throw new BusyError(`Cannot unmount ${where}: it is in use`, { cause: error, hint });
-    }
+    await this.#parts.calls.unmount(where);
     await this.#letGo();
   }
 
   async abandon(): Promise<void> {
-    const { where, device } = this.#parts;
+    const { where, device, calls } = this.#parts;
     this.#abandoned = true;
     if (await this.#isOnTop()) {
-      // Forcing aborts the connection but leaves a mount with open files where it is; detaching takes it away.
-      await this.#forcibly(MNT_FORCE);
-      if (await this.#isOnTop()) await this.#forcibly(MNT_DETACH);
+      if (calls.force !== undefined) await calls.force(where);
+      else if (!this.#ended) await this.#hangUp();
+      // Ending the connection leaves a mount with open files where it is; detaching takes it away.
+      if (await this.#isOnTop()) await calls.detach(where);
     } else if (!this.#ended) {
-      await abortConnection(device);
+      await this.#abort();
     }
     if ((await readMountInfo()).some((mount) => mount.device === device)) {
       this.#parts.logger.warn("The mount is dead but still listed, under another path or mount", { where, device });
@@ -93,6 +94,7 @@ export class KernelMount implements Mounted {
         request: (message) => {
           dispatch(session, message);
         },
+        hungUp: () => this.#hungUp,
         failed: () => {
           this.abandon().catch((error: unknown) => {
             logger.error("Cannot take down a failed mount", { where, reason: errorChain(error) });
@@ -125,12 +127,32 @@ export class KernelMount implements Mounted {
     }
   }
 
-  async #forcibly(flag: number): Promise<void> {
+  /**
+   * Ends the connection without any right: the kernel does so when the device is closed, and it can be closed when no
+   * read(2) waits on it. What makes a waiting read return is a request, and statfs(2) always is one. Nobody answers it:
+   * it ends, like every other request, with the connection. The kernel's control files are the second choice: not
+   * every machine has them mounted.
+   */
+  async #hangUp(): Promise<void> {
+    this.#hungUp = true;
+    const { where } = this.#parts;
+    const statfs = Array.from({ length: DEVICE_READERS }, () => statFileSystem(where));
+    await Promise.race([this.closed.catch(() => undefined), Promise.allSettled(statfs)]);
+    // No path leads to it: not one of the calls reached a reader.
+    if (!this.#ended) await this.#abort();
+  }
+
+  async #abort(): Promise<void> {
+    const { where, device, calls } = this.#parts;
     try {
-      await umount(this.#parts.where, flag | UMOUNT_NOFOLLOW);
-    } catch (error) {
-      // EBUSY is what forcing says when files are open; EINVAL: somebody else unmounted it in between.
-      if (!(error instanceof SystemCallError) || !["EBUSY", "EINVAL"].includes(error.code)) throw error;
+      await abortConnection(device);
+    } catch (cause) {
+      if (calls.isPrivileged) throw cause;
+      const hint = "End the processes that use it; root can make them let go through /sys/fs/fuse/connections";
+      throw new BusyError(`Cannot end the mount ${where}: it was detached by hand and is still in use`, {
+        cause,
+        hint,
+      });
     }
   }
 

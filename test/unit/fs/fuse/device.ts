@@ -17,6 +17,7 @@ void t.test("a failure in a handler ends every loop, reports each at once, and c
       seen.push(message.length);
       if (message.length === 0) throw new Error("no more");
     },
+    hungUp: () => false,
     failed: () => {
       failures++;
     },
@@ -31,6 +32,23 @@ void t.test("an unknown error of the device is a failure of the driver", async (
   t.teardown(() => {
     closeSync(fd);
   });
-  const reading = readRequests(fd, { request: () => undefined, failed: () => undefined });
+  const reading = readRequests(fd, { request: () => undefined, hungUp: () => false, failed: () => undefined });
   await t.rejects(reading, { code: "EISDIR" });
+});
+
+void t.test("after hanging up no request is handled and no read is started", async (t) => {
+  const fd = openSync(join(t.testdir({ file: "request" }), "file"), "r");
+  t.teardown(() => {
+    closeSync(fd);
+  });
+  let isHungUp = false;
+  const seen: number[] = [];
+  const reading = readRequests(fd, {
+    request: (message) => seen.push(message.length),
+    hungUp: () => isHungUp,
+    failed: () => undefined,
+  });
+  isHungUp = true;
+  t.equal(await reading, "aborted");
+  t.strictSame(seen, [], "what was read meanwhile is dropped");
 });
