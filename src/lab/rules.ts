@@ -28,8 +28,12 @@ const action = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("hang") }),
   /** Cuts a file transfer after so many bytes of its body. */
   z.strictObject({ kind: z.literal("cut"), afterBytes: z.number().int().min(0) }),
-  /** Sends the body of a file at this rate. */
-  z.strictObject({ kind: z.literal("bandwidth"), bytesPerSecond: z.number().int().min(1) }),
+  /** Sends the body of a file at this rate: each transfer for itself, or all that the rule acts on over one line. */
+  z.strictObject({
+    kind: z.literal("bandwidth"),
+    bytesPerSecond: z.number().int().min(1),
+    scope: z.enum(["transfer", "line"]).default("transfer"),
+  }),
   /** How long a task runs before it has its effect, with progress in between. */
   z.strictObject({ kind: z.literal("taskDuration"), ms: z.number().min(0).max(600_000) }),
   /** A removal that ends well and leaves its links: `runtime.consolidationNeeded`. */

@@ -1,15 +1,16 @@
 import { once } from "node:events";
 import type { FileHandle } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { setTimeout as sleep } from "node:timers/promises";
 import { sendPage } from "../http-request.js";
 import type { RuleAction } from "../rules.js";
 import type { Traffic } from "../traffic.js";
+import { Line } from "./line.js";
 
 /** Bytes read and sent at a time. */
 const CHUNK_BYTES = 1024 * 1024;
-/** Chunk when a rule sets a rate: small enough to make the rate smooth. */
-const SLOW_CHUNK_BYTES = 16 * 1024;
+
+/** Lines that several transfers share, by the action of their rule. */
+const sharedLines = new WeakMap<RuleAction, Line>();
 
 export interface FileTransfer {
   readonly request: IncomingMessage;
@@ -53,20 +54,19 @@ export async function sendFile(transfer: FileTransfer): Promise<void> {
 }
 
 async function sendBytes({ response, file, label, actions, signal, traffic }: FileTransfer, from: number, to: number) {
-  const rate = actions.find((action) => action.kind === "bandwidth")?.bytesPerSecond;
+  const line = lineOf(actions);
   const cut = actions.find((action) => action.kind === "cut")?.afterBytes;
   const end = cut === undefined ? to : Math.min(to, from + cut);
-  const began = performance.now();
   for (let at = from; at < end && !signal.aborted;) {
     // Not reused: the socket may still hold the previous chunk.
-    const chunk = Buffer.allocUnsafe(Math.min(rate === undefined ? CHUNK_BYTES : SLOW_CHUNK_BYTES, end - at));
+    const chunk = Buffer.allocUnsafe(Math.min(line?.chunkBytes ?? CHUNK_BYTES, end - at));
     const { bytesRead } = await file.read(chunk, 0, chunk.length, at);
     // The file was cut while it was being sent: the client must see a short body, not a clean end.
     if (bytesRead === 0) break;
     at += bytesRead;
+    await line?.carry(bytesRead, signal);
     traffic.fileBytes(label, bytesRead);
     if (!response.write(chunk.subarray(0, bytesRead))) await once(response, "drain", { signal }).catch(() => undefined);
-    if (rate !== undefined) await pace(began, ((at - from) / rate) * 1000, signal);
     if (at === to) {
       response.end();
       return;
@@ -76,9 +76,13 @@ async function sendBytes({ response, file, label, actions, signal, traffic }: Fi
   else response.destroy();
 }
 
-async function pace(began: number, dueMs: number, signal: AbortSignal): Promise<void> {
-  const ahead = began + dueMs - performance.now();
-  if (ahead > 0) await sleep(ahead, undefined, { signal }).catch(() => undefined);
+function lineOf(actions: readonly RuleAction[]): Line | undefined {
+  const action = actions.find((candidate) => candidate.kind === "bandwidth");
+  if (action === undefined) return undefined;
+  if (action.scope === "transfer") return new Line(action.bytesPerSecond);
+  const line = sharedLines.get(action) ?? new Line(action.bytesPerSecond);
+  sharedLines.set(action, line);
+  return line;
 }
 
 /** One `bytes=` range (RFC 9110, section 14.1.2); several, or anything else, is ignored as the RFC allows. */

@@ -116,4 +116,12 @@ await t.test("transfers that are slow or cut, and the counters", async (t) => {
   await client.http(url, { headers: { range: "bytes=0-131071" } });
   t.ok(performance.now() - began > 100, "128 KiB at 1 MiB/s take an eighth of a second");
   noLimit();
+  const noLine = lab.rules.add({
+    match: { object: awkward },
+    action: { kind: "bandwidth", bytesPerSecond: MIB, scope: "line" },
+  });
+  const together = performance.now();
+  await Promise.all([0, 1, 2, 3].map(() => client.http(url, { headers: { range: "bytes=0-65535" } })));
+  t.ok(performance.now() - together > 200, "four transfers of 64 KiB over one line take a quarter of a second");
+  noLine();
 });

@@ -1,0 +1,133 @@
+import { GIB, MIB } from "../../src/units.js";
+import type { Sample } from "./contender.js";
+import type { MachineFacts } from "./machine.js";
+import type { Options } from "./options.js";
+import { ratios, spreadOf } from "./statistics.js";
+import { type Series, seriesOf, type Table, values } from "./table.js";
+import type { Verdict } from "./targets.js";
+
+const FINDINGS_BEGIN = "<!-- findings: what stands between these marks is kept by the next run -->";
+const FINDINGS_END = "<!-- end of findings -->";
+const NO_FINDINGS = "Nothing has been written here yet.";
+
+export interface Report {
+  readonly options: Options;
+  readonly machine: MachineFacts;
+  readonly tables: readonly Table[];
+  readonly verdicts: readonly Verdict[];
+}
+
+/** The whole report as Markdown. @param previous the report before it, whose findings stay */
+export function formatReport({ options, machine, tables, verdicts }: Report, previous: string | undefined): string {
+  const quick = options.quick
+    ? ["**A quick run: it shows that the benchmark works, its numbers mean nothing.**", ""]
+    : [];
+  return [
+    "# Benchmarks",
+    "",
+    "Written by `npm run bench`; only the findings are by hand. All contenders of a table read the same data in the same run, one",
+    "after the other in an order that moves on with every run, each started anew for each run.",
+    "",
+    ...quick,
+    ...machine.map(([name, value]) => `- ${name}: ${value}`),
+    `- runs per contender: ${options.runs}; the full disk has ${options.diskBytes / MIB} MiB of noise`,
+    "",
+    "## Targets",
+    "",
+    "| target | measured | |",
+    "|---|---|---|",
+    ...verdicts.map(
+      ({ target, measured, result }) => `| ${target} | ${measured} | ${result === "missed" ? "**missed**" : result} |`,
+    ),
+    "",
+    "## Findings",
+    "",
+    FINDINGS_BEGIN,
+    findingsOf(previous),
+    FINDINGS_END,
+    "",
+    "## Numbers",
+    "",
+    "Medians, with the least and the most of all runs. Ratios compare vmmount with a contender run by run; above 1 vmmount is faster.",
+    "CPU is user and system time of the serving processes for each 10^9 bytes, without the reader and the server; memory is the most",
+    "that these processes ever had resident (VmHWM). A peer that could not be started stands there with its error.",
+    "",
+    ...tables.flatMap((table) => [...formatTable(table), ""]),
+  ].join("\n");
+}
+
+function findingsOf(previous: string | undefined): string {
+  const begin = previous?.indexOf(FINDINGS_BEGIN) ?? -1;
+  const end = previous?.indexOf(FINDINGS_END) ?? -1;
+  if (previous === undefined || begin < 0 || end < begin) return NO_FINDINGS;
+  return previous.slice(begin + FINDINGS_BEGIN.length, end).trim();
+}
+
+function formatTable(table: Table): string[] {
+  const { id, title, unit, subject, note, series } = table;
+  const columns = [
+    { head: unit === "bytes" ? "GiB" : unit, cell: (one: Series) => spreadCell(values(one), unit) },
+    ...(subject === undefined
+      ? []
+      : [{ head: `${subject} : it`, cell: (one: Series) => ratioCell(table, subject, one) }]),
+    ...(has(series, "cpuSecondsPerGb")
+      ? [{ head: "CPU s/GB", cell: (one: Series) => costCell(one, "cpuSecondsPerGb", 1, 2) }]
+      : []),
+    ...(has(series, "peakRssBytes")
+      ? [{ head: "peak MiB", cell: (one: Series) => costCell(one, "peakRssBytes", MIB, 0) }]
+      : []),
+  ];
+  return [
+    `### ${id}: ${title}`,
+    "",
+    ...(note === undefined ? [] : [note, ""]),
+    `| | ${columns.map(({ head }) => head).join(" | ")} |`,
+    `|---${"|---:".repeat(columns.length)}|`,
+    ...series.map((one) =>
+      one.samples.length === 0
+        ? `| ${one.name} | ${errorText(one)}${" |".repeat(columns.length)}`
+        : `| ${one.name} | ${columns.map(({ cell }) => cell(one)).join(" | ")} |`,
+    ),
+    ...series
+      .filter(({ samples, error }) => samples.length > 0 && error !== undefined)
+      .flatMap((one) => ["", `${one.name} failed after ${one.samples.length} runs: ${errorText(one)}`]),
+  ];
+}
+
+function errorText({ error }: Series): string {
+  return (error ?? "did not run").replace(/\s+/g, " ").replaceAll("|", "\\|");
+}
+
+function has(series: readonly Series[], field: keyof Sample): boolean {
+  return series.some(({ samples }) => samples.some((sample) => sample[field] !== undefined));
+}
+
+function spreadCell(found: readonly number[], unit: Table["unit"]): string {
+  const spread = spreadOf(found);
+  if (spread === undefined) return "";
+  const show = (value: number): string => {
+    if (unit === "bytes") return (value / GIB).toFixed(3);
+    return unit === "s" ? value.toFixed(2) : value.toFixed(0);
+  };
+  return `${show(spread.median)} (${show(spread.min)}–${show(spread.max)})`;
+}
+
+function ratioCell(table: Table, subject: string, one: Series): string {
+  if (one.name === subject) return "";
+  const spread = spreadOf(ratios(values(seriesOf(table, subject)), values(one)));
+  if (spread === undefined) return "";
+  return `${spread.median.toFixed(2)} (${spread.min.toFixed(2)}–${spread.max.toFixed(2)})`;
+}
+
+function costCell(
+  { samples }: Series,
+  field: "cpuSecondsPerGb" | "peakRssBytes",
+  unit: number,
+  digits: number,
+): string {
+  const found = samples.flatMap((sample) => sample[field] ?? []);
+  const spread = spreadOf(found);
+  if (spread === undefined) return "–";
+  // A peak is a peak; what a run costs is a median.
+  return ((field === "peakRssBytes" ? spread.max : spread.median) / unit).toFixed(digits);
+}
