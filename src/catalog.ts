@@ -53,7 +53,7 @@ const catalogSchema = z.object({
   /** Such as "vmmount 1.0.0". */
   writtenBy: text,
   server: z.object({
-    kind: z.enum(["vsphere", "xen"]),
+    kind: z.enum(["vsphere", "xen", "dir"]),
     url: text,
     product: text,
     version: text,
@@ -81,11 +81,12 @@ const catalogSchema = z.object({
     networks: z.array(z.object({ label: text, model: text, mac: known, network: known })),
   }),
   snapshot: z.object({
-    ref: text,
-    name: text,
-    /** ISO 8601, UTC. */
+    /** Null when no snapshot was made: the disks were read as they lay there. */
+    ref: known,
+    name: known,
+    /** ISO 8601, UTC; without a snapshot, when the mount began. */
     createdAt: z.iso.datetime(),
-    consistency: z.enum(["quiesced", "crash", "offline"]),
+    consistency: z.enum(["quiesced", "crash", "offline", "inconsistent"]),
   }),
   /** Names of the VM's configuration files beside this catalog. */
   configFiles: z.array(text),

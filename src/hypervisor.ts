@@ -18,8 +18,8 @@ export interface TaskOptions extends CallOptions {
 }
 
 export interface ServerIdentity {
-  readonly kind: "vsphere" | "xen";
-  /** `https://host:port`, without path or credentials. */
+  readonly kind: "vsphere" | "xen" | "dir";
+  /** `https://host:port`, without path or credentials; `dir:///srv/vms` for a folder. */
   readonly url: string;
   /** Such as "VMware vCenter Server 8.0.2". */
   readonly product: string;
@@ -113,6 +113,11 @@ export interface VmDescription {
   readonly consolidationNeeded: boolean;
   /** Reasons why a snapshot is bound to fail, in the server's words; empty = none known. */
   readonly snapshotObstacles: readonly string[];
+  /**
+   * What shows that the VM runs or its disks are being written, in words. Only from a server without snapshots: there
+   * it means that bytes change while they are read.
+   */
+  readonly runningSigns?: readonly string[];
 }
 
 export interface NetworkCard {
@@ -154,13 +159,26 @@ export interface OpenedDisk {
   readonly allocation: string;
 }
 
+/** What a mount shows: a snapshot, or the disks as they lie there since a moment, where no snapshot could be made. */
+export interface Moment {
+  /** Undefined without a snapshot. */
+  readonly ref: string | undefined;
+  readonly name: string | undefined;
+  readonly createdAt: Date;
+}
+
 /**
- * A vCenter, ESXi host or Xen pool, logged in. Every method translates the server's faults into VmmountError and logs
+ * A vCenter, ESXi host or Xen pool, logged in, or a folder of VMs. Every method translates the server's faults into VmmountError and logs
  * in again once when the session has expired. Disposing logs out. test/fixtures/contract/hypervisor.ts is the suite
  * that every implementation and every stand-in server passes.
  */
 export interface Hypervisor extends AsyncDisposable {
   readonly identity: ServerIdentity;
+  /**
+   * "none": disks are read as they are. `createSnapshot` then fails with SnapshotError, no VM has a snapshot, and
+   * settling and removing have nothing to do.
+   */
+  readonly snapshots: "supported" | "none";
 
   /**
    * One level of the inventory: `/` lists datacenters, `/dc` its folders and VMs.
@@ -192,11 +210,11 @@ export interface Hypervisor extends AsyncDisposable {
   removeSnapshot(snapshot: string, options: TaskOptions): Promise<void>;
 
   /**
-   * The disk's bytes as frozen by the snapshot. `allocation: "off"` does not ask for holes.
+   * The disk's bytes as frozen by the snapshot; without one, where the server makes none. `allocation: "off"` does not ask for holes.
    * @throws MissingCapabilityError for a format that cannot be read
    */
   openDisk(
-    at: { readonly vm: string; readonly snapshot: string; readonly disk: DiskDescription },
+    at: { readonly vm: string; readonly snapshot: string | undefined; readonly disk: DiskDescription },
     options: CallOptions & { readonly allocation?: "auto" | "off" | undefined },
   ): Promise<OpenedDisk>;
 

@@ -1,5 +1,6 @@
 import { getSystemErrorName } from "node:util";
 import koffi from "koffi";
+import { bytes, type Bytes } from "./units.js";
 
 /**
  * The system calls that Node does not offer. This is the only file outside src/vddk that calls native code.
@@ -78,6 +79,10 @@ const c = {
   socketpair: bind<[number, number, number, Int32Array]>("int socketpair(int domain, int type, int protocol, int *sv)"),
   recvmsg: bind<[number, MessageHeader, number]>("intptr_t recvmsg(int fd, msghdr *message, int flags)"),
   statfs: bind<[string, Uint8Array]>("int statfs(const char *path, void *into)"),
+  // Where a long has 32 bits, plain lseek has too.
+  lseek: bind<[number, number, number]>(
+    `int64_t ${koffi.sizeof("long") === 8 ? "lseek" : "lseek64"}(int fd, int64_t offset, int whence)`,
+  ),
 };
 
 /** Runs on a thread of koffi's own pool, so it takes no libuv thread; koffi carries errno back to this thread. */
@@ -86,13 +91,13 @@ function inBackground<A extends readonly unknown[]>(
   object: string,
   call: IntFunction<A>,
   ...args: A
-): Promise<void> {
+): Promise<number> {
   return new Promise((resolve, reject) => {
     call.async(...args, (error, result) => {
       const errno = koffi.errno();
       if (error instanceof Error) reject(error);
       else if (result < 0) reject(new SystemCallError(name, errno, object));
-      else resolve();
+      else resolve(result);
     });
   });
 }
@@ -225,4 +230,26 @@ export async function statFileSystem(path: string): Promise<void> {
 /** Bytes of a memory page: 4 KiB, or 16 or 64 KiB on some arm64 machines. */
 export function pageSize(): number {
   return c.getpagesize();
+}
+
+/** linux/fs.h; places are counted from the start of the file. */
+const SEEK_DATA = 3;
+const SEEK_HOLE = 4;
+
+/**
+ * Where data or a hole next begins at or after `at`: the end of the file counts as a hole. It moves the descriptor's
+ * file offset, which nobody may count on.
+ * @returns undefined when only a hole is left, or `at` lies behind the end; "unknown" when the file system cannot tell
+ * @throws SystemCallError
+ */
+export async function seekFile(fd: number, at: Bytes, whence: "data" | "hole"): Promise<Bytes | "unknown" | undefined> {
+  try {
+    const object = `of descriptor ${fd}`;
+    return bytes(await inBackground("lseek", object, c.lseek, fd, at, whence === "data" ? SEEK_DATA : SEEK_HOLE));
+  } catch (error) {
+    if (!(error instanceof SystemCallError)) throw error;
+    if (error.code === "ENXIO") return undefined;
+    if (error.code === "EINVAL" || error.code === "EOPNOTSUPP") return "unknown";
+    throw error;
+  }
 }

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { folderOfDirUrl, isDirUrl } from "./dir-url.js";
 import { LOG_LEVEL_DEFAULT, LOG_LEVELS } from "./log.js";
 import type { RetryPolicy } from "./retry.js";
 import { KIB, MIB, parseBytes, parseDurationMs } from "./units.js";
@@ -183,22 +184,51 @@ const fingerprintText = z
     "Cannot use this fingerprint: it is 32 (SHA-256) or 20 (SHA-1) pairs of hex digits with colons",
   );
 
-/** One `[server.NAME]` table of the file. */
-export const serverProfileSchema = z.strictObject({
-  url: z
-    .string()
-    .regex(
-      /^https:\/\/[^/?#@\s]+\/?$/,
-      'Cannot use this URL: write "https://host" or "https://host:port", without user or path',
-    )
-    .refine((url) => URL.canParse(url), "Cannot use this URL: its host or port is not possible"),
-  user: z.string().min(1).optional(),
-  password: z.string().min(1).optional(),
-  password_file: z.string().startsWith("/").optional(),
-  ca_file: z.string().startsWith("/").optional(),
-  fingerprint: fingerprintText.optional(),
-  insecure: flag.optional(),
+const serverUrl = z.string().superRefine((url, context) => {
+  const message = isDirUrl(url) ? dirUrlFault(url) : httpsUrlFault(url);
+  if (message !== undefined) context.addIssue({ code: "custom", message });
 });
+
+function httpsUrlFault(url: string): string | undefined {
+  if (!/^https:\/\/[^/?#@\s]+\/?$/.test(url)) {
+    return (
+      'Cannot use this URL: write "https://host" or "https://host:port", without user or path, ' +
+      'or "dir:///srv/vms" for a folder of VMs'
+    );
+  }
+  return URL.canParse(url) ? undefined : "Cannot use this URL: its host or port is not possible";
+}
+
+function dirUrlFault(url: string): string | undefined {
+  try {
+    folderOfDirUrl(url);
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+/** One `[server.NAME]` table of the file. */
+export const serverProfileSchema = z
+  .strictObject({
+    url: serverUrl,
+    user: z.string().min(1).optional(),
+    password: z.string().min(1).optional(),
+    password_file: z.string().startsWith("/").optional(),
+    ca_file: z.string().startsWith("/").optional(),
+    fingerprint: fingerprintText.optional(),
+    insecure: flag.optional(),
+  })
+  .superRefine(({ url, ...login }, context) => {
+    if (!isDirUrl(url)) return;
+    for (const key of Object.keys(login)) {
+      context.addIssue({
+        code: "custom",
+        path: [key],
+        message: "Cannot log in to a folder of VMs: leave this key out",
+      });
+    }
+  });
 
 export type ServerProfile = z.infer<typeof serverProfileSchema>;
 export const SERVER_KEYS = Object.keys(serverProfileSchema.shape);

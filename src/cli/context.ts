@@ -105,6 +105,16 @@ function levelFlag(options: CommonOptions): FlagSetting | undefined {
   return undefined;
 }
 
+/** Options that only a server with a login has a use for. */
+const LOGIN_FLAGS = {
+  user: "--user",
+  passwordFile: "--password-file",
+  passwordFd: "--password-fd",
+  caFile: "--ca-file",
+  fingerprint: "--fingerprint",
+  insecure: "--insecure",
+} as const satisfies Partial<Record<keyof CommonOptions, string>>;
+
 function serverChoice(edge: ProcessEdge, options: CommonOptions, secrets: SecretTexts): ServerChoice {
   return {
     server: options.server,
@@ -112,6 +122,9 @@ function serverChoice(edge: ProcessEdge, options: CommonOptions, secrets: Secret
     caFile: options.caFile ?? edge.env["VMMOUNT_CA_FILE"],
     fingerprint: options.fingerprint ?? edge.env["VMMOUNT_FINGERPRINT"],
     insecure: options.insecure,
+    loginFlags: Object.entries(LOGIN_FLAGS).flatMap(([key, flag]) =>
+      options[key as keyof typeof LOGIN_FLAGS] === undefined ? [] : [flag],
+    ),
     credential: {
       env: { ...edge.env, ...(options.user !== undefined && { VMMOUNT_USER: options.user }) },
       passwordFile: options.passwordFile,
@@ -154,7 +167,7 @@ function descriptorNumber(text: string): number {
 export function withCommonOptions(command: Command, asks: "a server" | "this host only"): Command {
   if (asks === "a server") {
     command
-      .option("-s, --server <name|url>", "configured server, or https://host[:port]")
+      .option("-s, --server <name|url>", "configured server, https://host[:port], or dir:///FOLDER of VMs")
       .option("-u, --user <name>", "user to log in as")
       .option("--password-file <file>", "file with the password in its first line, mode 0600")
       .option("--password-fd <n>", "read the password from this open descriptor", descriptorNumber)

@@ -59,6 +59,10 @@ export function addMount(program: Command, edge: ProcessEdge): void {
   });
 }
 
+function describeSnapshot({ snapshot }: SessionStatus): string {
+  return snapshot.ref === null ? `no snapshot, ${snapshot.consistency}` : `${snapshot.consistency} snapshot`;
+}
+
 function describeMount(status: SessionStatus): string {
   const disks = status.disks.map((disk) =>
     disk.included
@@ -66,7 +70,7 @@ function describeMount(status: SessionStatus): string {
       : [disk.node, disk.label, size(disk.capacity), "NOT INCLUDED", disk.reason ?? ""],
   );
   return [
-    `Mounted "${printable(status.vm.name)}" on ${printable(status.mountPoint)} (session ${status.session}, ${status.snapshot.consistency} snapshot)`,
+    `Mounted "${printable(status.vm.name)}" on ${printable(status.mountPoint)} (session ${status.session}, ${describeSnapshot(status)})`,
     table(["DISK", "LABEL", "SIZE", "DATA", "FILE"], disks),
     `When the backup is done: vmmount umount ${printable(status.mountPoint)}`,
   ].join("\n");

@@ -56,8 +56,8 @@ export function catalogOf(contents: VmContents): Catalog {
       })),
     },
     snapshot: {
-      ref: snapshot.ref,
-      name: snapshot.name,
+      ref: snapshot.ref ?? null,
+      name: snapshot.name ?? null,
       createdAt: snapshot.createdAt.toISOString(),
       consistency: contents.consistency,
     },

@@ -1,5 +1,5 @@
 import type { BlockSource } from "../block-source.js";
-import type { ConfigFile, ServerIdentity, Snapshot, VmDescription } from "../hypervisor.js";
+import type { ConfigFile, Moment, ServerIdentity, VmDescription } from "../hypervisor.js";
 import type { ExtentMap } from "./block/extent-map.js";
 
 export interface VmDisk {
@@ -13,12 +13,12 @@ export interface VmDisk {
   readonly allocation: string;
 }
 
-/** A VM frozen by a snapshot, as plain data and open disks. */
+/** A VM as plain data and open disks: frozen by a snapshot, or as it lies there. */
 export interface VmContents {
   readonly server: ServerIdentity;
   readonly vm: VmDescription;
-  readonly snapshot: Snapshot;
-  readonly consistency: "quiesced" | "crash" | "offline";
+  readonly snapshot: Moment;
+  readonly consistency: "quiesced" | "crash" | "offline" | "inconsistent";
   readonly configFiles: readonly ConfigFile[];
   readonly disks: readonly VmDisk[];
 }

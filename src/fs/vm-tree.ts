@@ -99,7 +99,7 @@ function descriptorText(disk: DiskDescription, contents: VmContents): string {
     adapter: adapterOf(disk),
     hardwareVersion: /^vmx-0*(\d{1,3})$/.exec(hardware.version ?? "")?.[1] ?? HARDWARE_VERSION_DEFAULT,
     cid: contentId(
-      `${vmIdentity(contents)} ${disk.key} ${contents.snapshot.ref} ${contents.snapshot.createdAt.toISOString()}`,
+      `${vmIdentity(contents)} ${disk.key} ${contents.snapshot.ref ?? "as it lay there"} ${contents.snapshot.createdAt.toISOString()}`,
     ),
     thin: disk.thin ?? false,
   });

@@ -1,13 +1,15 @@
 import { readFile } from "node:fs/promises";
 import type { Config, ConfiguredServer } from "../config.js";
 import { closeNames } from "../close-names.js";
-import { type CredentialInput, findCredential, type Secret } from "../credentials.js";
-import { ConfigError, UsageError } from "../errors.js";
+import { type CredentialInput, findCredential, Secret } from "../credentials.js";
+import { dirUrl, folderOfDirUrl, isDirUrl } from "../dir-url.js";
+import { ConfigError, errorChain, QuiesceError, UsageError } from "../errors.js";
 import type { Hypervisor } from "../hypervisor.js";
 import type { Logger } from "../log.js";
+import type { Settings } from "../settings.js";
 import type { SessionFacts } from "../snapshot/journal-record.js";
 
-/** Everything needed to log in to one server. */
+/** Everything needed to log in to one server; of a folder of VMs, the URL alone counts. */
 export interface Connection {
   readonly name: string;
   readonly url: string;
@@ -22,13 +24,15 @@ export interface Connection {
 
 /** What the command line and the environment say about the server. */
 export interface ServerChoice {
-  /** A configured name, or an https URL. */
+  /** A configured name, or an https or dir URL. */
   readonly server?: string | undefined;
   readonly user?: string | undefined;
   readonly caFile?: string | undefined;
   readonly fingerprint?: string | undefined;
   readonly insecure?: boolean | undefined;
   readonly credential: Omit<CredentialInput, "server">;
+  /** Options of this command that are about logging in, such as "--user"; what the environment says is not among them. */
+  readonly loginFlags?: readonly string[] | undefined;
 }
 
 /**
@@ -39,6 +43,11 @@ export function chooseServer(config: Config, prefix: string | undefined, choice:
   const wanted = prefix ?? choice.server ?? config.settings["default_server"];
   const names = [...config.servers.keys()];
   const base = wanted === "" ? onlyServer(config) : namedServer(config, wanted, names);
+  if (isDirUrl(base.url)) {
+    const [flag] = choice.loginFlags ?? [];
+    if (flag === undefined) return base;
+    throw new UsageError(`Cannot use ${flag} with "${base.url}": nobody logs in to a folder`);
+  }
   return {
     ...base,
     user: choice.user ?? base.user,
@@ -53,7 +62,7 @@ function onlyServer(config: Config): ConfiguredServer {
   if (first !== undefined && others.length === 0) return first;
   if (first === undefined) {
     throw new ConfigError("Cannot choose a server: none is configured", {
-      hint: "Give --server https://vcenter.example.org --user NAME, or write a [server.NAME] table into /etc/vmmount/config.toml",
+      hint: "Give --server https://vcenter.example.org --user NAME, or --server dir:///FOLDER, or write a [server.NAME] table into /etc/vmmount/config.toml",
     });
   }
   const names = [...config.servers.keys()].join(", ");
@@ -66,6 +75,7 @@ function namedServer(config: Config, wanted: string, names: readonly string[]): 
   const configured = config.servers.get(wanted);
   if (configured !== undefined) return configured;
   if (/^https:\/\//i.test(wanted)) return serverFromUrl(wanted);
+  if (isDirUrl(wanted)) return serverFromDirUrl(wanted);
   const close = closeNames(wanted, names, 1)[0];
   throw new UsageError(`Cannot use server "${wanted}": it is not configured`, {
     hint:
@@ -73,7 +83,7 @@ function namedServer(config: Config, wanted: string, names: readonly string[]): 
         ? `Did you mean "${close}"?`
         : names.length > 0
           ? `Configured servers: ${names.join(", ")}`
-          : "Give an https URL, or write a [server.NAME] table into /etc/vmmount/config.toml",
+          : "Give an https URL or dir:///FOLDER, or write a [server.NAME] table into /etc/vmmount/config.toml",
   });
 }
 
@@ -90,8 +100,21 @@ function serverFromUrl(text: string): ConfiguredServer {
   return { name: url.host, url: url.origin, origin: undefined };
 }
 
-/** Reads CA file and password. @throws ConfigError */
+function serverFromDirUrl(text: string): ConfiguredServer {
+  try {
+    const url = dirUrl(folderOfDirUrl(text));
+    return { name: url, url, origin: undefined };
+  } catch (error) {
+    throw new UsageError(errorChain(error), { cause: error });
+  }
+}
+
+/** Reads CA file and password; a folder of VMs needs neither. @throws ConfigError */
 export async function prepareConnection(server: ConfiguredServer, choice: ServerChoice): Promise<Connection> {
+  if (isDirUrl(server.url)) {
+    const none = { user: "", password: new Secret(""), ca: undefined, caFile: undefined, fingerprint: undefined };
+    return { name: server.name, url: dirUrl(folderOfDirUrl(server.url)), ...none, insecure: false };
+  }
   const credential = await findCredential({ ...choice.credential, server });
   return {
     name: server.name,
@@ -115,8 +138,12 @@ async function readCa(path: string): Promise<string> {
   }
 }
 
-/** Logs in. @throws UnreachableError, AuthError */
+/** Logs in, or opens the folder. @throws UnreachableError, AuthError, NotFoundError */
 export async function openHypervisor(connection: Connection, logger: Logger, signal: AbortSignal): Promise<Hypervisor> {
+  if (isDirUrl(connection.url)) {
+    const { openLocalFolder } = await import("../local/connect.js");
+    return await openLocalFolder(connection.url, logger);
+  }
   // The HTTP client takes a quarter of a second to load: commands that only talk to a daemon do without it.
   const { connectVsphere } = await import("../vsphere/connect.js");
   return await connectVsphere({
@@ -126,6 +153,17 @@ export async function openHypervisor(connection: Connection, logger: Logger, sig
     tls: { ca: connection.ca, fingerprint: connection.fingerprint, insecure: connection.insecure },
     logger,
     signal,
+  });
+}
+
+/**
+ * Nobody can ask a guest to flush when there is only a folder; whoever insists on it hears that before anything happens.
+ * @throws QuiesceError
+ */
+export function refuseToQuiesce(server: ConfiguredServer, settings: Settings): void {
+  if (!isDirUrl(server.url) || settings["snapshot.quiesce"] !== "require") return;
+  throw new QuiesceError(`Cannot quiesce a VM of "${server.url}": it is a folder, from which no guest can be reached`, {
+    hint: "Shut the VM down and mount it with --quiesce off",
   });
 }
 

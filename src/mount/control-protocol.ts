@@ -41,7 +41,13 @@ export const sessionStatusSchema = z.object({
   startedAt: z.string(),
   server: z.object({ name: z.string(), url: z.string() }),
   vm: z.object({ name: z.string(), path: z.string(), ref: z.string(), instanceUuid: z.string().optional() }),
-  snapshot: z.object({ name: z.string(), ref: z.string(), createdAt: z.string(), consistency: z.string() }),
+  /** Name and ref are null when no snapshot was made. */
+  snapshot: z.object({
+    name: z.string().nullable(),
+    ref: z.string().nullable(),
+    createdAt: z.string(),
+    consistency: z.string(),
+  }),
   disks: z.array(diskStatusSchema),
   driver: z.string(),
   traffic: z.object({

@@ -2,18 +2,20 @@ import { CleanupStack } from "../cleanup.js";
 import { Secret } from "../credentials.js";
 import { BusyError, DiskIoError, errorChain, LeftoverError } from "../errors.js";
 import type { MountEnd, Mounted } from "../fs/fuse-driver.js";
+import type { Hypervisor } from "../hypervisor.js";
+import type { Logger } from "../log.js";
 import type { FileJournal } from "../snapshot/journal.js";
 import { VmLock } from "../snapshot/lock.js";
 import type { SnapshotSession } from "../snapshot/session.js";
 import { BlockStack } from "./block-stack.js";
 import { openHypervisor } from "./connection.js";
 import type { DiskStatus, SessionStatus } from "./control-protocol.js";
+import type { Frozen } from "./frozen.js";
 import { describeHolders, findHolders } from "./holders.js";
 import { checkMountPoint } from "./mount-point.js";
 import {
   diskStatuses,
   freeze,
-  type Frozen,
   type MountContext,
   newSnapshotSession,
   openDisks,
@@ -27,7 +29,7 @@ import { SnapshotWatch } from "./snapshot-watch.js";
 import { StatePaths } from "./state-paths.js";
 
 /**
- * One mount from login to the removed snapshot; the composition root. `start` is all or nothing: what it made before a
+ * One mount from login to the removed snapshot, or without a snapshot where the server makes none; the composition root. `start` is all or nothing: what it made before a
  * failure is undone, last first. `finish` is the way down, whoever unmounted.
  */
 export class MountSession {
@@ -37,7 +39,8 @@ export class MountSession {
   readonly #journal: FileJournal;
   readonly #mounted: Mounted;
   readonly #stack: BlockStack;
-  readonly #watch: SnapshotWatch;
+  /** Undefined without a snapshot. */
+  readonly #watch: SnapshotWatch | undefined;
   readonly #facts: Frozen;
   readonly #disks: readonly DiskStatus[];
   readonly #startedAt = new Date().toISOString();
@@ -51,7 +54,7 @@ export class MountSession {
     readonly journal: FileJournal;
     readonly mounted: Mounted;
     readonly stack: BlockStack;
-    readonly watch: SnapshotWatch;
+    readonly watch: SnapshotWatch | undefined;
     readonly facts: Frozen;
     readonly disks: readonly DiskStatus[];
   }) {
@@ -111,7 +114,7 @@ export class MountSession {
       "release the VM",
       await VmLock.take({ directory: paths.locks, vm: vmKey, vmName: identity.name, holder: lockHolder }),
     );
-    const journal = await openJournal(context, paths, vm);
+    const journal = await openJournal(context, paths, vm, hypervisor.snapshots);
     const snapshots = newSnapshotSession(context, hypervisor, journal, vm);
     undo.add("close the journal", async () => {
       if (["planned", "removed"].includes(snapshots.state.name)) await journal.erase();
@@ -125,16 +128,7 @@ export class MountSession {
     const configFiles = await hypervisor.readConfig(identity.ref, { signal });
     const disks = await openDisks(hypervisor, facts, stack, context, undo);
     const mounted = await showTree({ context, hypervisor, facts, configFiles, disks }, undo);
-    const watch = new SnapshotWatch({
-      hypervisor,
-      vm: identity.ref,
-      snapshot: facts.snapshot.ref,
-      logger,
-      onGone: () => {
-        stack.distrust("somebody else removed the snapshot");
-      },
-    });
-    watch.start();
+    const watch = watchSnapshot(facts, hypervisor, stack, logger);
     const statuses = diskStatuses(facts.vm, disks);
     await journal.append({ event: "serving", disks: disks.length });
     logger.info(
@@ -173,7 +167,12 @@ export class MountSession {
       startedAt: this.#startedAt,
       server: { name: request.connection.name, url: request.connection.url },
       vm: { name, path, ref, ...(instanceUuid !== undefined && { instanceUuid }) },
-      snapshot: { name: snapshot.name, ref: snapshot.ref, createdAt: snapshot.createdAt.toISOString(), consistency },
+      snapshot: {
+        name: snapshot.name ?? null,
+        ref: snapshot.ref ?? null,
+        createdAt: snapshot.createdAt.toISOString(),
+        consistency,
+      },
       disks: [...this.#disks],
       driver: this.#mounted.description,
       traffic: {
@@ -231,14 +230,16 @@ export class MountSession {
     const { logger, request } = this.#context;
     const { name } = this.#facts.vm.identity;
     this.#state = "removing";
-    logger.info(`Unmounted "${request.mountPoint}" (${reason}); removing snapshot "${this.#facts.snapshot.name}"`);
+    const { name: snapshot } = this.#facts.snapshot;
+    const next = snapshot === undefined ? "there is no snapshot to remove" : `removing snapshot "${snapshot}"`;
+    logger.info(`Unmounted "${request.mountPoint}" (${reason}); ${next}`);
     await this.#journal.append({ event: "unmounting", reason }).catch((error: unknown) => {
       logger.warn(`Cannot write the journal: ${errorChain(error)}`);
     });
     const degraded = this.#stack.firstFailure;
     const suffix = degraded === undefined ? "" : `; a reader had got an I/O error before (${degraded})`;
-    await this.#watch.look();
-    await this.#watch.stop();
+    await this.#watch?.look();
+    await this.#watch?.stop();
     const failure = await disposeAll(this.#undo);
     if (failure !== undefined) logger.error(errorChain(failure));
     const left = leftoverIn(failure);
@@ -250,8 +251,8 @@ export class MountSession {
     }
     // Anything else that failed is a logout or a close, which the server's time-out settles.
     this.#state = "removed";
-    logger.info(`Removed the snapshot of "${name}"`);
-    if (this.#watch.isGone) {
+    if (snapshot !== undefined) logger.info(`Removed the snapshot of "${name}"`);
+    if (this.#watch?.isGone === true) {
       throw new DiskIoError(
         `The backup of "${name}" cannot be trusted: somebody else removed its snapshot while it was mounted`,
         { hint: "From then on the disks may have changed under the reader: mount the VM again and repeat the backup" },
@@ -259,11 +260,29 @@ export class MountSession {
     }
     if (degraded !== undefined) {
       throw new DiskIoError(`The backup of "${name}" is not complete: reading ${degraded}`, {
-        hint: "Mount the VM again and repeat the backup; the snapshot of this one is removed",
+        hint: `Mount the VM again and repeat the backup${snapshot === undefined ? "" : "; the snapshot of this one is removed"}`,
       });
     }
-    return `Unmounted "${request.mountPoint}" and removed the snapshot of "${name}"`;
+    return snapshot === undefined
+      ? `Unmounted "${request.mountPoint}"; there was no snapshot of "${name}"`
+      : `Unmounted "${request.mountPoint}" and removed the snapshot of "${name}"`;
   }
+}
+
+/** Undefined when there is no snapshot to watch. */
+function watchSnapshot(
+  { vm, snapshot }: Frozen,
+  hypervisor: Hypervisor,
+  stack: BlockStack,
+  logger: Logger,
+): SnapshotWatch | undefined {
+  if (snapshot.ref === undefined) return undefined;
+  const onGone = (): void => {
+    stack.distrust("somebody else removed the snapshot");
+  };
+  const watch = new SnapshotWatch({ hypervisor, vm: vm.identity.ref, snapshot: snapshot.ref, logger, onGone });
+  watch.start();
+  return watch;
 }
 
 async function disposeAll(undo: CleanupStack): Promise<unknown> {

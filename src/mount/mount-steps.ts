@@ -11,20 +11,19 @@ import {
   type Hypervisor,
   type OpenedDisk,
   type Progress,
-  type Snapshot,
   type VmDescription,
 } from "../hypervisor.js";
 import type { Logger } from "../log.js";
 import { serverRetryPolicy } from "../settings.js";
 import { FileJournal } from "../snapshot/journal.js";
 import { snapshotName } from "../snapshot/ownership.js";
-import type { Consistency } from "../snapshot/quiesce.js";
 import { SnapshotSession } from "../snapshot/session.js";
 import { VERSION } from "../version.js";
 import type { BlockStack, StackedDisk } from "./block-stack.js";
 import { journaledServer } from "./connection.js";
 import type { DiskStatus } from "./control-protocol.js";
 import type { MountRequest } from "./daemon-protocol.js";
+import { asItLiesThere, type Frozen } from "./frozen.js";
 import { mountSource } from "./mount-source.js";
 import type { StatePaths } from "./state-paths.js";
 
@@ -40,12 +39,6 @@ export interface MountContext {
   readonly signal: AbortSignal;
 }
 
-export interface Frozen {
-  readonly vm: VmDescription;
-  readonly snapshot: Snapshot;
-  readonly consistency: Consistency;
-}
-
 export interface ShownDisk extends StackedDisk {
   readonly opened: OpenedDisk;
   readonly key: string;
@@ -57,7 +50,7 @@ export function refuseHopeless(vm: VmDescription): void {
   if (obstacle !== undefined) throw new SnapshotError(`Cannot create a snapshot of "${name}": ${obstacle}`);
   if (vm.disks.every((disk) => disk.excludedBecause !== undefined)) {
     const reasons = vm.disks.map((disk) => `${disk.label}: ${disk.excludedBecause ?? ""}`).join("; ");
-    throw new RefusedError(`Cannot mount "${name}": none of its disks can be read from a snapshot`, {
+    throw new RefusedError(`Cannot mount "${name}": none of its disks can be read`, {
       hint: reasons === "" ? "The VM has no disks" : reasons,
     });
   }
@@ -96,6 +89,7 @@ export async function openJournal(
   { request }: MountContext,
   paths: StatePaths,
   vm: VmDescription,
+  makes: Hypervisor["snapshots"],
 ): Promise<FileJournal> {
   const journal = await FileJournal.create(paths.journal(request.session), request.session);
   const { ref, instanceUuid, name, path } = vm.identity;
@@ -108,7 +102,7 @@ export async function openJournal(
         pid: process.pid,
         server: journaledServer({ ...request.connection, password: new Secret("") }),
         vm: { ref, name, path, ...(instanceUuid !== undefined && { instanceUuid }) },
-        snapshotName: snapshotName(request.session),
+        ...(makes === "supported" && { snapshotName: snapshotName(request.session) }),
       },
     });
     return journal;
@@ -142,13 +136,14 @@ export function newSnapshotSession(
   });
 }
 
-/** The VM as the snapshot holds it: its disks may have moved since it was looked at first. */
+/** The VM as its new snapshot holds it: its disks may have moved since it was looked at first. */
 export async function freeze(
   hypervisor: Hypervisor,
   snapshots: SnapshotSession,
   vm: VmDescription,
   { logger, signal, onProgress }: MountContext,
 ): Promise<Frozen> {
+  if (hypervisor.snapshots === "none") return asItLiesThere(vm, logger);
   onProgress({ what: `Creating a snapshot of "${vm.identity.name}"`, percent: undefined });
   const { snapshot, consistency } = await snapshots.create(signal);
   logger.info(`Created snapshot "${snapshot.name}" of "${vm.identity.name}" (${consistency})`);

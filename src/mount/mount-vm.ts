@@ -2,7 +2,7 @@ import type { Config } from "../config.js";
 import { parseLocator } from "../locator.js";
 import { checkFuseDevice } from "../fs/fuse/open-device.js";
 import type { Logger } from "../log.js";
-import { chooseServer, prepareConnection, type ServerChoice } from "./connection.js";
+import { chooseServer, prepareConnection, refuseToQuiesce, type ServerChoice } from "./connection.js";
 import type { SessionStatus } from "./control-protocol.js";
 import { checkMountPoint } from "./mount-point.js";
 import { startDaemon } from "./start-daemon.js";
@@ -30,6 +30,7 @@ export async function mountVm(text: string, where: string, options: MountVmOptio
   const mountPoint = await checkMountPoint(where);
   await checkFuseDevice();
   const server = chooseServer(config, locator.server, choice);
+  refuseToQuiesce(server, config.settings);
   await options.paths.prepare();
   const { password, ...connection } = await prepareConnection(server, choice);
   return startDaemon(

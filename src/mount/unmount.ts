@@ -87,7 +87,10 @@ export async function unmountSession(entry: SessionEntry, options: UnmountOption
     if (now === undefined) {
       const log = options.paths.log(entry.id);
       options.logger.warn(`The mount daemon ended before it could say whether every read had succeeded: see ${log}`);
-      return { mountPoint, session: entry.id, message: `Unmounted "${mountPoint}" and removed its snapshot` };
+      const message = hasSnapshot(entry)
+        ? `Unmounted "${mountPoint}" and removed its snapshot`
+        : `Unmounted "${mountPoint}"`;
+      return { mountPoint, session: entry.id, message };
     }
     if (now.isLive) {
       goesOn = true;
@@ -129,8 +132,14 @@ async function recoverSession(entry: SessionEntry, options: UnmountOptions): Pro
   }
   await rm(paths.controlSocket(entry.id), { force: true });
   await journal.erase();
-  const what = removed > 0 ? "removed the snapshot" : "found no snapshot of it";
+  const what =
+    removed > 0 ? "removed the snapshot" : hasSnapshot(entry) ? "found no snapshot of it" : "there was no snapshot";
   return { mountPoint, session: entry.id, message: `Cleaned up dead session ${entry.id} of "${mountPoint}": ${what}` };
+}
+
+/** Whether the server of this session makes snapshots; a journal that says nothing yet is taken for one that may. */
+function hasSnapshot({ facts }: SessionEntry): boolean {
+  return facts === undefined || facts.snapshotName !== undefined;
 }
 
 /** The journal of a dead session; undefined when somebody else has just cleaned it up. */
@@ -176,7 +185,7 @@ async function removeThroughServer(
   } catch (error) {
     if (options.signal?.aborted === true) throw options.signal.reason as Error;
     throw new LeftoverError(
-      `Cannot remove snapshot "${facts.snapshotName}" of "${facts.vm.name}" on ${facts.server.url}: ${errorChain(error)}`,
+      `Cannot remove snapshot "${facts.snapshotName ?? ""}" of "${facts.vm.name}" on ${facts.server.url}: ${errorChain(error)}`,
       { cause: error, hint: `Run "vmmount umount ${session}" again when that is solved; the journal keeps it` },
     );
   }

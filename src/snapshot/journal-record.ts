@@ -24,7 +24,8 @@ export const sessionFactsSchema = z.object({
     name: z.string(),
     path: z.string(),
   }),
-  snapshotName: z.string(),
+  /** Absent when the server makes no snapshots: then there is nothing to remove on it. */
+  snapshotName: z.string().optional(),
 });
 export type SessionFacts = z.infer<typeof sessionFactsSchema>;
 

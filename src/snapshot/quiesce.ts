@@ -3,8 +3,11 @@ import type { Settings } from "../settings.js";
 
 export type QuiescePolicy = Settings["snapshot.quiesce"];
 
-/** What a restored guest will find: flushed file systems, the state of a power cut, or a clean shutdown. */
-export type Consistency = "quiesced" | "crash" | "offline";
+/**
+ * What a restored guest will find: flushed file systems, the state of a power cut, a clean shutdown, or, where no
+ * snapshot froze the disks of a running VM, bytes of many moments.
+ */
+export type Consistency = "quiesced" | "crash" | "offline" | "inconsistent";
 
 /** How to ask for the snapshot, decided before any call. */
 export type QuiescePlan =

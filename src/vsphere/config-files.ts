@@ -1,5 +1,6 @@
 import { NotFoundError } from "../errors.js";
 import type { ConfigFile } from "../hypervisor.js";
+import { safeFileName } from "../safe-file-name.js";
 import { MIB } from "../units.js";
 import type { DatastoreClient, DatastoreFile } from "./datastore-client.js";
 import { parseDatastorePath, sibling } from "./datastore-path.js";
@@ -8,8 +9,6 @@ import { parseDatastorePath, sibling } from "./datastore-path.js";
 const VMX_BYTES_MAX = MIB;
 /** UEFI variable stores have 64 to 528 KiB. */
 const NVRAM_BYTES_MAX = 4 * MIB;
-/** A path component of every Linux file system. */
-const NAME_BYTES_MAX = 255;
 
 /**
  * The .vmx and, where there is one, the .nvram beside it.
@@ -23,10 +22,10 @@ export async function readConfigFiles(
   const { datacenterPath } = config;
   const vmx: DatastoreFile = { path: parseDatastorePath(config.path), datacenterPath };
   const bytes = await client.readSmall(vmx, VMX_BYTES_MAX, signal);
-  const files: ConfigFile[] = [{ name: safeName(vmx.path.path), bytes }];
+  const files: ConfigFile[] = [{ name: safeFileName(vmx.path.path), bytes }];
   const nvram: DatastoreFile = { path: sibling(vmx.path, nvramName(vmx.path.path, bytes)), datacenterPath };
   try {
-    files.push({ name: safeName(nvram.path.path), bytes: await client.readSmall(nvram, NVRAM_BYTES_MAX, signal) });
+    files.push({ name: safeFileName(nvram.path.path), bytes: await client.readSmall(nvram, NVRAM_BYTES_MAX, signal) });
   } catch (error) {
     // A VM that was never switched on has none.
     if (!(error instanceof NotFoundError)) throw error;
@@ -41,18 +40,4 @@ function nvramName(vmxPath: string, vmx: Uint8Array): string {
   if (named !== "" && named !== "." && named !== ".." && !/[/\\\u0000-\u001f\u007f]/.test(named)) return named;
   const base = vmxPath.slice(vmxPath.lastIndexOf("/") + 1);
   return `${base.replace(/\.vmx$/i, "")}.nvram`;
-}
-
-/** The last part of a path as a file name that can be shown anywhere. */
-export function safeName(path: string): string {
-  const name = path.slice(path.lastIndexOf("/") + 1).replace(/[\u0000-\u001f\u007f-\u009f/\\]/g, "_");
-  if (name === "" || name === "." || name === "..") return "_";
-  if (Buffer.byteLength(name) <= NAME_BYTES_MAX) return name;
-  // The end holds the suffix that tells what the file is.
-  const suffix = /\.[A-Za-z0-9]{1,8}$/.exec(name)?.[0] ?? "";
-  const room = NAME_BYTES_MAX - suffix.length;
-  return `${Buffer.from(name)
-    .subarray(0, room)
-    .toString("utf8")
-    .replace(/\ufffd+$/, "")}${suffix}`;
 }

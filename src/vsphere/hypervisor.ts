@@ -1,4 +1,4 @@
-import { MissingCapabilityError, NotFoundError } from "../errors.js";
+import { MissingCapabilityError, NotFoundError, RefusedError } from "../errors.js";
 import {
   type CallOptions,
   type ConfigFile,
@@ -43,6 +43,7 @@ export interface VsphereParts {
 /** vCenter or ESXi behind the hypervisor seam: puts the parts together and names the action in every error. */
 export class Vsphere implements Hypervisor {
   readonly identity: ServerIdentity;
+  readonly snapshots = "supported";
   readonly #parts: VsphereParts;
   readonly #properties: PropertyCollector;
   readonly #snapshots: Snapshots;
@@ -94,15 +95,17 @@ export class Vsphere implements Hypervisor {
   }
 
   async openDisk(
-    at: { readonly vm: string; readonly snapshot: string; readonly disk: DiskDescription },
+    at: { readonly vm: string; readonly snapshot: string | undefined; readonly disk: DiskDescription },
     { signal, allocation: asked }: CallOptions & { readonly allocation?: "auto" | "off" | undefined },
   ): Promise<OpenedDisk> {
+    const { snapshot } = at;
+    if (snapshot === undefined) throw new RefusedError(`Cannot open ${at.disk.label} of ${at.vm}: it is not frozen`);
     // Paths and change ids of the snapshot count: the caller's description may be of the running VM.
-    const { description, lineage } = await this.#describe(at.vm, at.snapshot, signal);
+    const { description, lineage } = await this.#describe(at.vm, snapshot, signal);
     const vmName = description.identity.name;
     const disk = description.disks.find(({ key }) => key === at.disk.key);
     const shown = `"${at.disk.label}" (${diskNodeName(at.disk.node)}) of "${vmName}"`;
-    if (disk === undefined) throw new NotFoundError(`Cannot open ${shown}: snapshot ${at.snapshot} does not hold it`);
+    if (disk === undefined) throw new NotFoundError(`Cannot open ${shown}: snapshot ${snapshot} does not hold it`);
     if (disk.excludedBecause !== undefined) {
       throw new MissingCapabilityError(`Cannot open ${shown}: ${disk.excludedBecause}`);
     }
@@ -113,7 +116,7 @@ export class Vsphere implements Hypervisor {
       const allocation = await loadAllocation(
         {
           vm: vmRef(at.vm),
-          snapshot: snapshotRef(at.snapshot),
+          snapshot: snapshotRef(snapshot),
           deviceKey: Number(disk.key),
           isTracked: description.changeTracking && disk.changeId !== undefined,
         },

@@ -2,6 +2,7 @@ import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
 import { NotFoundError } from "../errors.js";
 import type { VmIdentity } from "../hypervisor.js";
+import { matchesGlob } from "../glob.js";
 import { escapeInventoryName, type LocatorForm, unescapeInventoryName } from "../locator.js";
 import { child, childrenNamed, textAt } from "./element.js";
 import { isMissingMethod, SoapFault } from "./faults.js";
@@ -218,28 +219,4 @@ async function resolveName(name: string): Promise<string[]> {
 export function normalAddress(address: string): string {
   const bare = address.replace(/%.*$/, "");
   return isIP(bare) === 6 ? new URL(`http://[${bare}]/`).hostname : bare;
-}
-
-/** `*` and `?`, in linear time per star: a pattern from a user must not hang the search. */
-export function matchesGlob(name: string, pattern: string): boolean {
-  const text = Array.from(name);
-  const glob = Array.from(pattern);
-  let at = 0;
-  let star = -1;
-  let resume = 0;
-  let next = 0;
-  while (at < text.length) {
-    if (glob[next] === "*") {
-      star = next++;
-      resume = at;
-    } else if (next < glob.length && (glob[next] === "?" || glob[next] === text[at])) {
-      next++;
-      at++;
-    } else if (star >= 0) {
-      next = star + 1;
-      at = ++resume;
-    } else return false;
-  }
-  while (glob[next] === "*") next++;
-  return next === glob.length;
 }

@@ -126,6 +126,7 @@ const TESTED_THROUGH: Readonly<Record<string, string>> = {
   "src/cli/umount.ts": "test/unit/cli/commands.ts",
   "src/fs/fuse/": "test/integration/fuse/kernel-driver.ts",
   "src/lab/": "test/peers/strangers/govmomi.ts",
+  "src/local/": "test/integration/local-folder.ts",
   "src/mount/daemon.ts": "test/integration/main-job.ts",
   "src/mount/mount-session.ts": "test/integration/main-job.ts",
   "src/mount/mount-vm.ts": "test/unit/cli/commands.ts",

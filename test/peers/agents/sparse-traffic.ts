@@ -53,7 +53,7 @@ void t.test("with --allocation off every byte is read, and every byte is right",
   // This guest does not rest for the snapshot either.
   guest.start();
   const status = await host.json<SessionStatus>(["mount", "/dc1/web01", host.mountPoint, "--allocation", "off"]);
-  const expected = await hashes(vm, status.snapshot.ref);
+  const expected = await hashes(vm, status.snapshot.ref ?? "");
   const images = (await filesBelow(host.mountPoint)).filter(({ path }) => path.endsWith("-flat.vmdk"));
   t.equal(images.length, 2);
   for (const { path, size, allocated } of images) t.equal(allocated, size, `${path} counts as full`);

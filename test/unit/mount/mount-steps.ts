@@ -65,7 +65,7 @@ void t.test("refuseHopeless() refuses before anything is made", (t) => {
 
 void t.test("openJournal() plans the session without secrets", async (t) => {
   const at = context(t);
-  await using journal = await openJournal(at.context, at.paths, memoryVm().description);
+  await using journal = await openJournal(at.context, at.paths, memoryVm().description, "supported");
   t.ok(journal);
   const records = await readJournal(at.paths.journal(SESSION));
   t.match(records, [
@@ -80,7 +80,7 @@ void t.test("openJournal() leaves no empty journal behind", async (t) => {
   const identity: Record<string, unknown> = { ...circular.identity };
   identity["name"] = identity;
   const vm = { ...circular, identity: identity as unknown as VmDescription["identity"] };
-  await t.rejects(openJournal(at.context, at.paths, vm), { message: /circular/ });
+  await t.rejects(openJournal(at.context, at.paths, vm, "supported"), { message: /circular/ });
   t.notOk(existsSync(at.paths.journal(SESSION)));
 });
 
@@ -89,11 +89,13 @@ void t.test("freeze() gives the VM as its snapshot holds it", async (t) => {
   const server = new MemoryServer();
   const vm = server.vms[0]!;
   const hypervisor = await server.connect();
-  await using journal = await openJournal(at.context, at.paths, vm.description);
+  await using journal = await openJournal(at.context, at.paths, vm.description, "supported");
   const snapshots = newSnapshotSession(at.context, hypervisor, journal, vm.description);
   const frozen = await freeze(hypervisor, snapshots, vm.description, at.context);
   t.equal(frozen.consistency, "quiesced");
-  t.ok(isOfSession(frozen.snapshot, SESSION));
+  const [snapshot] = await hypervisor.listSnapshots(vm.description.identity.ref, at.context);
+  t.equal(frozen.snapshot.ref, snapshot?.ref);
+  t.ok(isOfSession(snapshot!, SESSION));
   await snapshots.remove();
   t.equal(vm.snapshots.size, 0);
 });

@@ -1,6 +1,6 @@
 import t from "tap";
 import { IntegrityError } from "../../../src/errors.js";
-import { safeName } from "../../../src/vsphere/config-files.js";
+import { safeFileName } from "../../../src/safe-file-name.js";
 import { folderUrl, formatDatastorePath, parseDatastorePath, sibling } from "../../../src/vsphere/datastore-path.js";
 
 await t.test("a datastore path splits at the first bracket", (t) => {
@@ -41,11 +41,11 @@ await t.test("paths are encoded once, names once or twice", (t) => {
 });
 
 await t.test("names of files are safe to show", (t) => {
-  t.equal(safeName("web01/web01.vmx"), "web01.vmx");
-  t.equal(safeName("a/.."), "_");
-  t.equal(safeName("a/"), "_");
-  t.equal(safeName("a/x\u0000\n\u001b[31m.vmx"), "x___[31m.vmx");
-  const long = safeName(`${"ä".repeat(300)}.vmx`);
+  t.equal(safeFileName("web01/web01.vmx"), "web01.vmx");
+  t.equal(safeFileName("a/.."), "_");
+  t.equal(safeFileName("a/"), "_");
+  t.equal(safeFileName("a/x\u0000\n\u001b[31m.vmx"), "x___[31m.vmx");
+  const long = safeFileName(`${"ä".repeat(300)}.vmx`);
   t.ok(Buffer.byteLength(long) <= 255);
   t.match(long, /^ä+\.vmx$/);
   t.end();
