@@ -5,7 +5,7 @@ const BURST_MS = 5;
 /** A chunk takes about this long, so that the rate is smooth and a fast line does not cost a timer for every few KiB. */
 const CHUNK_MS = 2;
 const CHUNK_BYTES_MIN = 16 * 1024;
-const CHUNK_BYTES_MAX = 1024 * 1024;
+const CHUNK_BYTES_MAX = 256 * 1024;
 
 /** A line of limited rate: bytes go over it one after the other, whoever sends them. */
 export class Line {
