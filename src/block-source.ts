@@ -34,6 +34,12 @@ export interface BlockSource extends AsyncDisposable {
    */
   extents?(from: Bytes, length: Bytes, options: ReadOptions): AsyncIterable<Extent>;
 
+  /**
+   * The same bytes for one reader, whose habits are learned apart from those of others. Disposing it ends the reader
+   * only; it must not be used after the source. Absent where habits make no difference.
+   */
+  reader?(): BlockSource;
+
   /** These bytes are one range of a local file: the kernel may read them without us. */
   localFile?(): { readonly fd: number; readonly offset: Bytes } | undefined;
 }

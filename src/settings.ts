@@ -78,7 +78,7 @@ export const SETTINGS = {
     size.refine((value) => value >= 8 * MIB, "Cannot use less than 8MiB of cache"),
     "256MiB",
     "VMMOUNT_CACHE_SIZE",
-    "memory for disk blocks, per mount",
+    "memory for disk data, per mount: cached, on its way, and being answered",
   ),
   // 1 MiB: what one FUSE request carries; a request to a server costs the same whatever its size.
   "mount.block_size": setting(
@@ -90,7 +90,13 @@ export const SETTINGS = {
     "VMMOUNT_BLOCK_SIZE",
     "bytes asked from the server at once",
   ),
-  "mount.read_ahead": setting(integer(0, 64), 8, "VMMOUNT_READ_AHEAD", "blocks fetched ahead of a sequential reader"),
+  // Twice what eight requests of a block can have under way: the pipe stays full while the reader takes what has come.
+  "mount.read_ahead": setting(
+    integer(0, 64),
+    16,
+    "VMMOUNT_READ_AHEAD",
+    "blocks fetched ahead of a sequential reader, at most",
+  ),
   "mount.parallel_reads": setting(
     // What one session may have open on a host that serves others too; the https client keeps as many connections.
     integer(1, 8),

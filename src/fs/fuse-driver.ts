@@ -1,3 +1,4 @@
+import type { Bytes } from "../units.js";
 import type { FileSystem } from "./filesystem.js";
 
 export interface MountOptions {
@@ -7,6 +8,8 @@ export interface MountOptions {
   readonly allowOther: boolean;
   readonly uid: number;
   readonly gid: number;
+  /** Memory for the answers to reads that are under way together. */
+  readonly replyBytesMax: Bytes;
 }
 
 /** Why the kernel stopped asking: it was unmounted (by us or by hand), or the connection was aborted. */

@@ -14,14 +14,18 @@ export interface FileContent {
 
 /** One disk as a flat, read-only file. With a map, holes are holes of the file and cost no I/O. */
 export function imageFile(source: BlockSource, map?: ExtentMap): FileContent {
-  const reader = map === undefined ? source : sparse(source, map);
-  const file: OpenFile = {
-    read: (into, at, options) => reader.read(into, at, options),
-    seek: (at, whence) => (map === undefined ? seekInData(source.size, at, whence) : map.seek(at, whence)),
-    ...(source.localFile === undefined ? {} : { localFile: source.localFile.bind(source) }),
-    release: () => undefined,
+  const open = (): OpenFile => {
+    const reader = source.reader?.();
+    const bytes = map === undefined ? (reader ?? source) : sparse(reader ?? source, map);
+    return {
+      read: (into, at, options) => bytes.read(into, at, options),
+      seek: (at, whence) => (map === undefined ? seekInData(source.size, at, whence) : map.seek(at, whence)),
+      ...(source.localFile === undefined ? {} : { localFile: source.localFile.bind(source) }),
+      // A reader of its own only forgets what it has learned: it has nothing to wait for, and nothing to fail.
+      release: () => void reader?.[Symbol.asyncDispose](),
+    };
   };
-  return { size: source.size, allocated: map?.allocated, open: () => file };
+  return { size: source.size, allocated: map?.allocated, open };
 }
 
 /** A small file whose bytes are known: metadata, descriptors. `content` must not change afterwards. */

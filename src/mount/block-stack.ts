@@ -1,12 +1,15 @@
 import type { BlockSource } from "../block-source.js";
 import { DiskIoError, errorChain, IntegrityError, unwrapAbort } from "../errors.js";
-import { BlockCache } from "../fs/block/cache.js";
+import { BlockCache, type CacheStatistics } from "../fs/block/cache.js";
 import { cached } from "../fs/block/cached.js";
 import { ExtentMap } from "../fs/block/extent-map.js";
 import { failingFast } from "../fs/block/failing-fast.js";
 import { filtered } from "../fs/block/filter.js";
 import { limited, type ReadLimit, readLimit } from "../fs/block/limited.js";
 import { metered, ReadMeter } from "../fs/block/metered.js";
+import { paced } from "../fs/block/paced.js";
+import { Parallelism } from "../fs/block/parallelism.js";
+import { Prefetcher } from "../fs/block/prefetcher.js";
 import { readAhead } from "../fs/block/read-ahead.js";
 import { retrying } from "../fs/block/retrying.js";
 import { sparse } from "../fs/block/sparse.js";
@@ -14,10 +17,20 @@ import type { Logger } from "../log.js";
 import type { RetryPolicy } from "../retry.js";
 import type { Settings } from "../settings.js";
 import { bytes } from "../units.js";
+import { fittingBlockBytes, memoryShares } from "./memory-shares.js";
 
 /** The first wait of a failed read; the reader sits in the kernel meanwhile. */
 const READ_RETRY_DELAY_MS = 500;
 const READ_RETRY_DELAY_MS_MAX = 8_000;
+
+/** Of the parallel reads, how many may be ones that nobody waits for yet: somebody who does finds the rest free. */
+const AHEAD_SHARE = 3 / 4;
+
+export interface StackOptions {
+  /** "local": files of this machine, which its kernel caches and reads ahead. */
+  readonly kind: "remote" | "local";
+  readonly signal: AbortSignal;
+}
 
 export interface StackedDisk {
   readonly source: BlockSource;
@@ -28,15 +41,18 @@ export interface StackedDisk {
 /**
  * Builds the block stack of every disk of a mount; the one place that decides its order, bottom up:
  *
- *   source -> metered -> limited -> retrying -> failing fast -> sparse -> cache -> read-ahead -> image file
+ *   source -> metered -> paced -> limited -> retrying -> failing fast -> sparse -> cache -> read-ahead -> image file
  *
  * Metering sits at the bottom so that it counts what really crossed the network; the limit sits below retrying so that
- * a read that waits for its next attempt does not hold a place.
+ * a read that waits for its next attempt does not hold a place. A local file gets neither cache nor read-ahead: the
+ * kernel has both for it already.
  */
 export class BlockStack {
   readonly meter = new ReadMeter();
   readonly #cache: BlockCache;
   readonly #limit: ReadLimit;
+  readonly #parallelism: Parallelism;
+  readonly #prefetcher: Prefetcher;
   readonly #settings: Settings;
   readonly #logger: Logger;
   #firstFailure: string | undefined;
@@ -45,12 +61,25 @@ export class BlockStack {
   constructor(settings: Settings, logger: Logger) {
     this.#settings = settings;
     this.#logger = logger;
-    this.#cache = new BlockCache({ bytesMax: settings["mount.cache_size"], blockBytes: settings["mount.block_size"] });
-    this.#limit = readLimit(settings["mount.parallel_reads"]);
+    const parallelMax = settings["mount.parallel_reads"];
+    const { cacheBytes } = memoryShares(settings["mount.cache_size"]);
+    this.#limit = readLimit(parallelMax);
+    this.#parallelism = new Parallelism(Math.max(1, Math.floor(parallelMax * AHEAD_SHARE)));
+    this.#cache = new BlockCache({
+      bytesMax: cacheBytes,
+      blockBytes: fittingBlockBytes(settings["mount.block_size"], cacheBytes),
+      parallel: () => this.#parallelism.target,
+    });
+    this.#prefetcher = new Prefetcher(this.#cache, { windowMax: settings["mount.read_ahead"] });
   }
 
-  get cacheBytes(): number {
-    return this.#cache.statistics.cachedBytes;
+  get cacheStatistics(): CacheStatistics {
+    return this.#cache.statistics;
+  }
+
+  /** Requests to the server that are worth having under way, as measured. */
+  get parallel(): { readonly target: number; readonly bytesPerSecond: number; readonly delayMs: number } {
+    return { target: this.#parallelism.target, ...this.#parallelism.measured };
   }
 
   /** The first read that failed for good. */
@@ -59,16 +88,18 @@ export class BlockStack {
   }
 
   describe(): string {
-    const { "mount.cache_size": cache, "mount.block_size": block, "mount.read_ahead": ahead } = this.#settings;
-    return `cache ${cache} bytes in blocks of ${block}, read-ahead ${ahead} blocks, ${this.#settings["mount.parallel_reads"]} parallel reads`;
+    const { blocksMax, blockBytes } = this.#cache;
+    const { "mount.read_ahead": ahead, "mount.parallel_reads": parallel } = this.#settings;
+    return `cache of ${blocksMax} blocks of ${blockBytes} bytes, read-ahead ${ahead} blocks, ${parallel} parallel reads`;
   }
 
   /**
    * Takes over `below`: disposing the result disposes it.
    * @throws IntegrityError when the allocation map of the source is inconsistent
    */
-  async stack(below: BlockSource, name: string, signal: AbortSignal): Promise<StackedDisk> {
-    const retried = retrying(limited(metered(below, this.meter), this.#limit), {
+  async stack(below: BlockSource, name: string, { kind, signal }: StackOptions): Promise<StackedDisk> {
+    const measured = metered(below, this.meter);
+    const retried = retrying(kind === "local" ? measured : limited(paced(measured, this.#parallelism), this.#limit), {
       policy: this.#policy(),
       deadlineMs: this.#settings["read.timeout"],
       onRetry: (error, attempt, waitMs) => {
@@ -80,10 +111,8 @@ export class BlockStack {
     const asked = failingFast(retried);
     const extents = await this.#collectExtents(asked, name, signal);
     const flat = this.#noticeFailures(extents === undefined ? asked : sparse(asked, extents), name);
-    const source = readAhead(cached(flat, this.#cache), {
-      blocksMax: this.#settings["mount.read_ahead"],
-      map: extents,
-    });
+    if (kind === "local") return { source: flat, extents };
+    const source = readAhead(cached(flat, this.#cache), { prefetcher: this.#prefetcher, map: extents });
     return { source, extents };
   }
 

@@ -64,6 +64,18 @@ export const sessionStatusSchema = z.object({
     openFiles: z.number().default(0),
     readsInFlight: z.number().default(0),
   }),
+  /** Absent from daemons before 0.2. */
+  readAhead: z
+    .object({
+      /** Blocks fetched ahead of a reader, and those of them that were thrown away unread. */
+      blocks: z.number(),
+      wasted: z.number(),
+      /** Requests that are worth having under way, and what that was measured from; 0 before. */
+      parallel: z.number(),
+      bytesPerSecond: z.number(),
+      delayMs: z.number(),
+    })
+    .optional(),
   /** A read failed for good: some reader got an I/O error. */
   degraded: z.string().optional(),
   log: z.string(),

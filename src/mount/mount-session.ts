@@ -158,6 +158,8 @@ export class MountSession {
     const { name, path, ref, instanceUuid } = vm.identity;
     const { readBytes, readErrors, ...open } = this.#mounted.statistics;
     const { bytes: fetchedBytes, reads: fetches } = this.#stack.meter.reading;
+    const { cachedBytes, prefetches, wasted } = this.#stack.cacheStatistics;
+    const { target, bytesPerSecond, delayMs } = this.#stack.parallel;
     const degraded = this.#stack.firstFailure;
     return {
       session: request.session,
@@ -179,11 +181,18 @@ export class MountSession {
         servedBytes: readBytes,
         fetchedBytes,
         fetches,
-        cacheBytes: this.#stack.cacheBytes,
+        cacheBytes: cachedBytes,
         errors: readErrors,
         passthroughFiles: open.passthroughFiles,
         openFiles: open.openFiles,
         readsInFlight: open.readsInFlight,
+      },
+      readAhead: {
+        blocks: prefetches,
+        wasted,
+        parallel: target,
+        bytesPerSecond: Math.round(bytesPerSecond),
+        delayMs: Math.round(delayMs * 10) / 10,
       },
       ...(degraded !== undefined && { degraded }),
       log: new StatePaths(request.settings).log(request.session),

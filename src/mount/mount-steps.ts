@@ -24,6 +24,7 @@ import { journaledServer } from "./connection.js";
 import type { DiskStatus } from "./control-protocol.js";
 import type { MountRequest } from "./daemon-protocol.js";
 import { asItLiesThere, type Frozen } from "./frozen.js";
+import { memoryShares } from "./memory-shares.js";
 import { mountSource } from "./mount-source.js";
 import type { StatePaths } from "./state-paths.js";
 
@@ -180,7 +181,8 @@ export async function openDisks(
       { vm: vm.identity.ref, snapshot: snapshot.ref, disk },
       { signal, allocation: request.settings["mount.allocation"] },
     );
-    const stacked = await stack.stack(opened.source, name, signal).catch(async (error: unknown) => {
+    const kind = opened.transport === "file" ? "local" : "remote";
+    const stacked = await stack.stack(opened.source, name, { kind, signal }).catch(async (error: unknown) => {
       await opened.source[Symbol.asyncDispose]();
       throw error;
     });
@@ -221,6 +223,7 @@ export async function showTree(
   const mounted = await context.driver.mount(tree, mountPoint, {
     source: mountSource(session),
     allowOther: settings["mount.allow_other"],
+    replyBytesMax: memoryShares(settings["mount.cache_size"]).replyBytes,
     // Who may enter without allow_other: whoever mounts. The files' owner is another matter.
     uid: process.geteuid?.() ?? 0,
     gid: process.getegid?.() ?? 0,

@@ -9,6 +9,9 @@ import { cached } from "../../src/fs/block/cached.js";
 import { ExtentMap } from "../../src/fs/block/extent-map.js";
 import { limited, readLimit } from "../../src/fs/block/limited.js";
 import { metered, ReadMeter } from "../../src/fs/block/metered.js";
+import { paced } from "../../src/fs/block/paced.js";
+import { Parallelism } from "../../src/fs/block/parallelism.js";
+import { Prefetcher } from "../../src/fs/block/prefetcher.js";
 import { readAhead } from "../../src/fs/block/read-ahead.js";
 import { retrying } from "../../src/fs/block/retrying.js";
 import { sparse } from "../../src/fs/block/sparse.js";
@@ -60,6 +63,12 @@ const settings: fc.Arbitrary<Setting> = fc
       length: Math.abs(a - b),
       patience,
     }));
+    // Fragments are a sixteenth of a block; these reads are smaller still.
+    const small = fc.tuple(fc.nat(size - 1), fc.integer({ min: 1, max: 40 })).map(([at, length]) => ({
+      at,
+      length: Math.min(length, size - at),
+      patience: undefined,
+    }));
     const sequential = fc.integer({ min: 256, max: 8192 }).map((step) =>
       Array.from({ length: Math.ceil(size / step) }, (_, i) => ({
         at: i * step,
@@ -77,7 +86,10 @@ const settings: fc.Arbitrary<Setting> = fc
       failing: fc.constantFrom(0, 5, 30),
       failingForGood: fc.constantFrom(0, 20),
       seed: fc.integer(),
-      readers: fc.array(fc.oneof(fc.array(random, { maxLength: 12 }), sequential), { minLength: 1, maxLength: 4 }),
+      readers: fc.array(fc.oneof(fc.array(random, { maxLength: 12 }), fc.array(small, { maxLength: 60 }), sequential), {
+        minLength: 1,
+        maxLength: 4,
+      }),
     });
   });
 
@@ -110,16 +122,23 @@ async function buildStack(content: Uint8Array, setting: Setting) {
   });
   const meter = new ReadMeter();
   const blockBytes = setting.blockSectors * SECTOR;
-  const cache = new BlockCache({ bytesMax: setting.cacheBlocks * blockBytes, blockBytes });
+  const parallelism = new Parallelism(setting.parallel);
+  const cache = new BlockCache({
+    bytesMax: setting.cacheBlocks * blockBytes,
+    blockBytes,
+    parallel: () => parallelism.target,
+  });
   const broken = faulty(slow(disk, roll), () =>
     roll(100) < setting.failing ? { retryable: roll(100) >= setting.failingForGood } : undefined,
   );
-  const asked = retrying(limited(metered(broken, meter), readLimit(setting.parallel)), {
+  const asked = retrying(limited(paced(metered(broken, meter), parallelism), readLimit(setting.parallel)), {
     policy: { retriesMax: 3, delayMs: 0, delayMsMax: 0 },
     deadlineMs: 60_000,
   });
-  const source = readAhead(cached(sparse(asked, map), cache), { blocksMax: setting.ahead, map });
-  return { source, file: imageFile(source, map).open(), cache, meter };
+  const prefetcher = new Prefetcher(cache, { windowMax: setting.ahead });
+  const source = readAhead(cached(sparse(asked, map), cache), { prefetcher, map });
+  const image = imageFile(source, map);
+  return { source, image, cache, meter };
 }
 
 async function readAs(
@@ -155,8 +174,15 @@ void t.test("the block stack reads like a plain buffer", async (t) => {
   const property = fc.asyncProperty(settings, async (setting) => {
     const content = patternBytes(setting.sectors * SECTOR);
     for (const sector of setting.holes) content.fill(0, sector * SECTOR, (sector + 1) * SECTOR);
-    const { source, file, cache, meter } = await buildStack(content, setting);
-    const results = await Promise.all(setting.readers.map((reads) => readAs(reads, content, file)));
+    const { source, image, cache, meter } = await buildStack(content, setting);
+    const results = await Promise.all(
+      setting.readers.map(async (reads) => {
+        const file = image.open();
+        const kept = await readAs(reads, content, file);
+        file.release();
+        return kept;
+      }),
+    );
     const { cachedBytes, inFlightBytes } = cache.statistics;
     deepStrictEqual(cachedBytes + inFlightBytes <= setting.cacheBlocks * cache.blockBytes, true);
     await source[Symbol.asyncDispose]();

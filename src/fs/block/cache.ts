@@ -1,104 +1,162 @@
 import { LRUCache } from "lru-cache";
 import { DiskIoError } from "../../errors.js";
 import { bytes, type Bytes, MIB } from "../../units.js";
+import { Fragments, type FragmentSlab, type Place } from "./fragments.js";
+import { Slabs } from "./slabs.js";
 
 /** The largest FUSE read of Linux, and half a block of VHD: one reader's request is one block. */
 const BLOCK_BYTES_DEFAULT = MIB;
 
-/** Room for 2^21 sources of 2^32 blocks in a safe integer. */
-const BLOCKS_PER_SOURCE_MAX = 2 ** 32;
+/** 64 KiB of a 1 MiB block: what a single 4 KiB read costs; a request to a server costs about as much as sending that. */
+export const FRAGMENTS_PER_BLOCK = 16;
+
+/** Keys of one block: its own and its fragments'. */
+const KEYS_PER_BLOCK = 32;
+/** Room for 2^16 sources of 2^32 blocks in a safe integer. */
+const KEYS_PER_SOURCE = 2 ** 32 * KEYS_PER_BLOCK;
 
 export interface CacheStatistics {
   readonly hits: number;
-  /** Blocks that a reader had to wait for. */
+  /** Blocks and fragments that a reader had to wait for. */
   readonly misses: number;
   readonly loads: number;
+  readonly prefetches: number;
+  /** Blocks loaded ahead and thrown away without having been read. */
+  readonly wasted: number;
   readonly evictions: number;
   readonly cachedBytes: Bytes;
   readonly inFlightBytes: Bytes;
 }
 
-/** Fills `into` with one block's bytes or throws. */
-export type LoadBlock = (into: Uint8Array) => Promise<void>;
-/** Takes what it wants from a block, at once: the buffer is used again afterwards. */
-export type TakeBlock = (block: Uint8Array) => void;
+/** Fills `into` with one block's or fragment's bytes or throws. */
+export type Load = (into: Uint8Array) => Promise<void>;
+/** Takes what it wants, at once: the buffer is used again afterwards. */
+export type Take = (bytes: Uint8Array) => void;
+/** Whether the bytes were there or had to be waited for. */
+export type ReadOutcome = "hit" | "waited";
 
-/** A block on its way, and everybody who waits for it. */
-interface Load {
-  readonly takers: Set<TakeBlock>;
+interface Loading {
+  readonly takers: Set<Take>;
   readonly done: Promise<void>;
 }
 
+interface HeldBlock {
+  readonly kind: "block";
+  readonly bytes: Uint8Array;
+  /** Present while a block that was loaded ahead has not been read. */
+  onWasted: (() => void) | undefined;
+}
+
+export interface CacheOptions {
+  readonly bytesMax: number;
+  readonly blockBytes?: number | undefined;
+  /** Loads that may run at once before loading ahead has to wait; a function, since it is measured. */
+  readonly parallel?: (() => number) | undefined;
+}
+
 /**
- * Blocks of several sources in one budget of memory. Loaded and loading blocks together never exceed `bytesMax`, since
- * all live in at most `bytesMax / blockBytes` buffers: a load takes a free buffer, or the one of the least recently used
- * block, or waits in line.
+ * Blocks of several sources, and fragments of blocks, in one budget of memory. What is loaded and what is loading together
+ * never exceed `bytesMax`, since all live in at most `bytesMax / blockBytes` buffers. What gives way first: blocks that a
+ * sequential reader has passed, then what was used least recently.
  *
- * lru-cache only orders the loaded blocks. Its own `fetch()` is not used: it lets a block that is still loading be
- * evicted, which rejects its readers, and hardly counts what is in flight.
+ * lru-cache only orders what is loaded. Its own `fetch()` is not used: it lets a block that is still loading be evicted,
+ * which rejects its readers, and hardly counts what is in flight.
  */
 export class BlockCache {
   readonly blockBytes: number;
-  readonly #buffersMax: number;
-  readonly #loaded: LRUCache<number, Uint8Array>;
-  readonly #loading = new Map<number, Load>();
-  readonly #free: Uint8Array[] = [];
-  /** Loads that wait for a buffer, first come first served. */
-  readonly #line: ((buffer: Uint8Array) => void)[] = [];
-  #buffers = 0;
+  readonly fragmentBytes: number;
+  /** Called whenever a load has ended, so that loading ahead may go on. */
+  onRoom: () => void = () => undefined;
+  readonly #slabs: Slabs;
+  readonly #fragments: Fragments;
+  readonly #parallel: () => number;
+  /** By key; full slabs of fragments by their id. */
+  readonly #held: LRUCache<number, HeldBlock | FragmentSlab>;
+  /** Read to their end by a sequential reader; the kernel has them in its own cache now. Oldest first. */
+  readonly #passed = new Map<number, HeldBlock>();
+  readonly #loading = new Map<number, Loading>();
   #sources = 0;
   #sourcesOpen = 0;
   #hits = 0;
   #misses = 0;
   #loads = 0;
+  #prefetches = 0;
+  #wasted = 0;
   #evictions = 0;
 
   /** @throws RangeError when not even two blocks fit */
-  constructor(options: { readonly bytesMax: number; readonly blockBytes?: number | undefined }) {
+  constructor(options: CacheOptions) {
     this.blockBytes = bytes(options.blockBytes ?? BLOCK_BYTES_DEFAULT);
-    this.#buffersMax = this.blockBytes === 0 ? 0 : Math.floor(bytes(options.bytesMax) / this.blockBytes);
-    if (this.#buffersMax < 2) {
+    this.fragmentBytes = Math.ceil(this.blockBytes / FRAGMENTS_PER_BLOCK);
+    const countMax = this.blockBytes === 0 ? 0 : Math.floor(bytes(options.bytesMax) / this.blockBytes);
+    if (countMax < 2) {
       throw new RangeError(
         `Cannot cache blocks of ${this.blockBytes} bytes in ${options.bytesMax} bytes: at least two must fit`,
       );
     }
-    this.#loaded = new LRUCache({ maxSize: this.#buffersMax * this.blockBytes, sizeCalculation: (b) => b.byteLength });
+    this.#parallel = options.parallel ?? ((): number => countMax);
+    this.#slabs = new Slabs(this.blockBytes, countMax, () => this.#evict());
+    this.#held = new LRUCache({ max: countMax });
+    this.#fragments = new Fragments(this.fragmentBytes, {
+      acquire: () => this.#slabs.acquire(),
+      settle: (slab) => {
+        this.#held.set(slab.id, slab);
+        this.#slabs.serveLine();
+      },
+    });
   }
 
   /** Blocks that fit. */
   get blocksMax(): number {
-    return this.#buffersMax;
+    return this.#slabs.countMax;
   }
 
   get statistics(): CacheStatistics {
+    const held = this.#held.size + this.#passed.size;
     return {
       hits: this.#hits,
       misses: this.#misses,
       loads: this.#loads,
+      prefetches: this.#prefetches,
+      wasted: this.#wasted,
       evictions: this.#evictions,
-      cachedBytes: bytes(this.#loaded.calculatedSize),
-      inFlightBytes: bytes((this.#buffers - this.#free.length) * this.blockBytes - this.#loaded.calculatedSize),
+      cachedBytes: bytes(held * this.blockBytes),
+      inFlightBytes: bytes((this.#slabs.inUse - held) * this.blockBytes),
     };
   }
 
-  /** A name for the blocks of one more source. */
+  /** The first key of one more source. */
   register(): number {
     this.#sourcesOpen++;
-    return this.#sources++ * BLOCKS_PER_SOURCE_MAX;
+    return this.#sources++ * KEYS_PER_SOURCE;
+  }
+
+  blockKey(source: number, block: number): number {
+    return source + block * KEYS_PER_BLOCK;
+  }
+
+  fragmentKey(source: number, fragment: number): number {
+    const block = Math.floor(fragment / FRAGMENTS_PER_BLOCK);
+    return this.blockKey(source, block) + 1 + (fragment - block * FRAGMENTS_PER_BLOCK);
+  }
+
+  /** Whether the block or fragment is there or on its way. */
+  has(key: number): boolean {
+    return this.#held.has(key) || this.#passed.has(key) || this.#fragments.has(key) || this.#loading.has(key);
   }
 
   /**
-   * Hands block `key` to `take`, loading it first when it is not there; concurrent readers of one block share a load.
-   * A load goes on without its readers: the next one finds the block.
-   * @throws what `load` threw; such a block is not kept, the next reader loads again
+   * Hands block or fragment `key` to `take`, loading it first when it is not there; concurrent readers share a load. A load
+   * goes on without its readers: the next one finds the bytes.
+   * @throws what `load` threw; nothing is kept then, the next reader loads again
    */
-  async get(key: number, load: LoadBlock, take: TakeBlock, signal: AbortSignal): Promise<void> {
+  async get(key: number, load: Load, take: Take, signal: AbortSignal): Promise<ReadOutcome> {
     signal.throwIfAborted();
-    const block = this.#loaded.get(key);
-    if (block !== undefined) {
+    const found = this.#find(key);
+    if (found !== undefined) {
       this.#hits++;
-      take(block);
-      return;
+      take(found);
+      return "hit";
     }
     this.#misses++;
     const loading = this.#loading.get(key) ?? this.#start(key, load);
@@ -117,93 +175,121 @@ export class BlockCache {
     } finally {
       signal.removeEventListener("abort", onAbort);
     }
+    return "waited";
   }
 
   /**
    * Begins to load a block that nobody waits for yet. Its failure is nobody's: the reader that comes loads again. At
    * most half of the buffers are ever filled this way at one time, so that readers find room.
-   * @returns whether the block is there or on its way
+   * @param onWasted hears when the block is thrown away without having been read
    */
-  prefetch(key: number, load: LoadBlock): boolean {
-    if (this.#loaded.has(key) || this.#loading.has(key)) return true;
-    if (this.#loading.size >= this.#buffersMax / 2) return false;
-    this.#start(key, load);
-    return true;
+  prefetch(key: number, load: Load, onWasted: () => void): "there" | "started" | "no room" {
+    if (this.has(key)) return "there";
+    if (this.#loading.size >= Math.min(this.blocksMax / 2, this.#parallel())) return "no room";
+    this.#prefetches++;
+    this.#start(key, load, onWasted);
+    return "started";
+  }
+
+  /** A sequential reader is done with this block: it goes before all others. */
+  passed(key: number): void {
+    const block = this.#held.peek(key);
+    if (block?.kind !== "block") return;
+    this.#held.delete(key);
+    this.#passed.set(key, block);
   }
 
   /** Waits for the loads of a source and forgets its blocks; its `load` functions must be failing by now. */
   async unregister(source: number): Promise<void> {
-    const isOurs = (key: number): boolean => key >= source && key < source + BLOCKS_PER_SOURCE_MAX;
+    const isOurs = (key: number): boolean => key >= source && key < source + KEYS_PER_SOURCE;
     const loading = [...this.#loading].filter(([key]) => isOurs(key));
     await Promise.allSettled(loading.map(([, load]) => load.done));
-    for (const key of [...this.#loaded.keys()].filter(isOurs)) {
-      const buffer = this.#loaded.peek(key);
-      this.#loaded.delete(key);
-      if (buffer !== undefined) this.#release(buffer);
-    }
+    this.#fragments.drop(isOurs);
+    for (const key of [...this.#held.keys(), ...this.#passed.keys()].filter(isOurs)) this.#free(key);
     this.#sourcesOpen--;
     if (this.#sourcesOpen > 0) return;
-    this.#buffers -= this.#free.length;
-    this.#free.length = 0;
+    for (const key of [...this.#held.keys()]) this.#free(key);
+    const filling = this.#fragments.end();
+    if (filling !== undefined) this.#slabs.release(filling);
+    this.#slabs.dropFree();
   }
 
-  #start(key: number, load: LoadBlock): Load {
-    const takers = new Set<TakeBlock>();
-    const done = this.#load(key, load, takers);
+  #find(key: number): Uint8Array | undefined {
+    const held = this.#held.get(key) ?? this.#passed.get(key);
+    if (held !== undefined) {
+      if (held.kind === "block") held.onWasted = undefined;
+      return held.bytes;
+    }
+    const fragment = this.#fragments.find(key);
+    // Its slab counts as used; one that is still being filled is not in the list.
+    if (fragment !== undefined) this.#held.get(fragment.slab.id);
+    return fragment?.bytes;
+  }
+
+  #start(key: number, load: Load, onWasted?: () => void): Loading {
+    const takers = new Set<Take>();
+    const done = this.#load(key, load, takers, onWasted);
     // A prefetch and a load whose readers have all left have nobody to tell.
     done.catch(() => undefined);
-    const loading: Load = { takers, done };
+    const loading: Loading = { takers, done };
     this.#loading.set(key, loading);
     return loading;
   }
 
-  async #load(key: number, load: LoadBlock, takers: ReadonlySet<TakeBlock>): Promise<void> {
+  async #load(key: number, load: Load, takers: ReadonlySet<Take>, onWasted?: () => void): Promise<void> {
     this.#loads++;
-    const buffer = await this.#acquire();
+    const place = await (key % KEYS_PER_BLOCK === 0 ? this.#blockPlace() : this.#fragments.reserve());
     try {
-      await load(buffer);
+      await load(place.bytes);
     } catch (error) {
       this.#loading.delete(key);
-      this.#release(buffer);
+      place.discard();
+      this.onRoom();
       throw error;
     }
-    // Without a pause from here: nobody may see the block both loaded and loading, or a buffer given away half read.
+    // Without a pause from here: nobody may see the bytes both loaded and loading, or a buffer given away half read.
     this.#loading.delete(key);
-    for (const take of takers) take(buffer);
-    this.#loaded.set(key, buffer);
-    this.#serveLine();
+    for (const take of takers) take(place.bytes);
+    place.keep(key, takers.size === 0 ? onWasted : undefined);
+    this.onRoom();
   }
 
-  async #acquire(): Promise<Uint8Array> {
-    const free = this.#free.pop();
-    if (free !== undefined) return free;
-    if (this.#buffers < this.#buffersMax) {
-      this.#buffers++;
-      // Not from Node's pool, which would keep 8 KiB slabs alive; every byte handed out has been filled by a load.
-      return Buffer.allocUnsafeSlow(this.blockBytes);
-    }
-    const evicted = this.#evict();
-    if (evicted !== undefined) return evicted;
-    return new Promise((resolve) => this.#line.push(resolve));
+  async #blockPlace(): Promise<Place> {
+    const slab = await this.#slabs.acquire();
+    return {
+      bytes: slab,
+      keep: (key, onWasted) => {
+        this.#held.set(key, { kind: "block", bytes: slab, onWasted });
+        this.#slabs.serveLine();
+      },
+      discard: () => {
+        this.#slabs.release(slab);
+      },
+    };
   }
 
   #evict(): Uint8Array | undefined {
-    const evicted = this.#loaded.pop();
-    if (evicted !== undefined) this.#evictions++;
-    return evicted;
+    for (const [key, block] of this.#passed) {
+      this.#passed.delete(key);
+      this.#evictions++;
+      return block.bytes;
+    }
+    const held = this.#held.pop();
+    if (held === undefined) return undefined;
+    this.#evictions++;
+    if (held.kind === "fragments") this.#fragments.forget(held);
+    else if (held.onWasted !== undefined) {
+      this.#wasted++;
+      held.onWasted();
+    }
+    return held.bytes;
   }
 
-  #release(buffer: Uint8Array): void {
-    this.#free.push(buffer);
-    this.#serveLine();
-  }
-
-  #serveLine(): void {
-    const next = this.#line.shift();
-    if (next === undefined) return;
-    const buffer = this.#free.pop() ?? this.#evict();
-    if (buffer === undefined) this.#line.unshift(next);
-    else next(buffer);
+  #free(key: number): void {
+    const held = this.#held.peek(key) ?? this.#passed.get(key);
+    this.#held.delete(key);
+    this.#passed.delete(key);
+    if (held !== undefined) this.#slabs.release(held.bytes);
   }
 }
 

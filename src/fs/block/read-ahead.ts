@@ -1,112 +1,74 @@
 import type { BlockSource } from "../../block-source.js";
-import type { Bytes } from "../../units.js";
-import type { PrefetchingSource } from "./cached.js";
+import type { CachedSource, ReadPattern } from "./cached.js";
 import type { ExtentMap } from "./extent-map.js";
 import { filtered } from "./filter.js";
+import type { Prefetcher } from "./prefetcher.js";
+import { Stream } from "./stream.js";
 
 export interface ReadAheadOptions {
-  /** How far ahead of a sequential reader blocks are loaded; clamped to what the cache allows one stream. */
-  readonly blocksMax: number;
+  readonly prefetcher: Prefetcher;
   /** Holes are not loaded and do not count as distance. */
   readonly map?: ExtentMap | undefined;
 }
 
-/** Several agents, or one with several threads, read one disk at a time; a fifth stream replaces the idlest. */
+/** An agent with several threads reads one file in several places; a fifth place replaces the idlest. */
 const STREAMS_MAX = 4;
-/** Two reads in a row may be chance; a window of 2 costs little when they were. */
-const WINDOW_BLOCKS_MIN = 2;
-/** The kernel's own read-ahead sends the requests of one reader out of order, within a few MiB. */
-const DISORDER_BYTES = 2 * 1024 * 1024;
-
-interface Stream {
-  /** Where the furthest read of this stream ended. */
-  next: number;
-  /** Bytes read in order. */
-  run: number;
-  /** Blocks to have ahead; 0 until the stream has proved to be one. */
-  window: number;
-  /** The first block that has not been asked for. */
-  ahead: number;
-}
 
 /**
- * Notices readers that move forward and loads blocks ahead of them, doubling the distance until `blocksMax`. Only reads
- * trigger it: a reader that stops or jumps away leaves nothing running but the loads already begun.
+ * Notices readers that move forward and has blocks loaded ahead of them. Every open file has a reader of its own. Only
+ * reads trigger it: a reader that stops or jumps away leaves nothing running but the loads already begun.
  */
-export function readAhead(below: PrefetchingSource, options: ReadAheadOptions): BlockSource {
-  const detector = new StreamDetector(below, options);
-  return filtered(below, {
-    read: (into, at, readOptions) => {
-      const reading = below.read(into, at, readOptions);
-      // After the read itself: what a reader waits for goes first.
-      detector.onRead(at, into.length);
-      return reading;
-    },
-  });
+export function readAhead(below: CachedSource, options: ReadAheadOptions): BlockSource {
+  const view = (end: () => Promise<void>): BlockSource => {
+    const streams = new Streams(below, options);
+    return filtered(below, {
+      async read(into, at, readOptions) {
+        const { stream, pattern } = streams.at(at, into.length);
+        const reading = below.readAs(pattern, into, at, readOptions);
+        // After the read itself: what a reader waits for goes first.
+        if (stream !== undefined) options.prefetcher.advanced(stream);
+        if ((await reading) === "waited" && stream !== undefined) options.prefetcher.stalled(stream);
+      },
+      reader: () => view(() => Promise.resolve()),
+      async [Symbol.asyncDispose]() {
+        streams.end();
+        await end();
+      },
+    });
+  };
+  return view(() => Promise.resolve(below[Symbol.asyncDispose]()));
 }
 
-class StreamDetector {
-  readonly #below: PrefetchingSource;
-  readonly #map: ExtentMap | undefined;
-  readonly #windowMax: number;
-  /** Most recently used first. */
+/** The streams of one reader, most recently used first. */
+class Streams {
+  readonly #below: CachedSource;
+  readonly #options: ReadAheadOptions;
   readonly #streams: Stream[] = [];
 
-  constructor(below: PrefetchingSource, options: ReadAheadOptions) {
+  constructor(below: CachedSource, options: ReadAheadOptions) {
     this.#below = below;
-    this.#map = options.map;
-    this.#windowMax = Math.min(options.blocksMax, below.prefetchBlocksMax);
+    this.#options = options;
   }
 
-  onRead(at: number, length: number): void {
-    const { blockBytes, size } = this.#below;
-    const end = at + length;
-    if (length === 0 || end > size || this.#windowMax < 1) return;
-    const index = this.#streams.findIndex(
-      (stream) => at >= stream.next - DISORDER_BYTES && at <= this.#reach(stream) + DISORDER_BYTES,
-    );
+  at(at: number, length: number): { readonly stream: Stream | undefined; readonly pattern: ReadPattern } {
+    if (length === 0 || at + length > this.#below.size) return { stream: undefined, pattern: "random" };
+    const index = this.#streams.findIndex((stream) => stream.continuesAt(at));
     const [found] = index < 0 ? [] : this.#streams.splice(index, 1);
-    const stream = found ?? { next: end, run: 0, window: 0, ahead: 0 };
+    const stream = found ?? this.#begin(at, length);
     this.#streams.unshift(stream);
-    this.#streams.length = Math.min(this.#streams.length, STREAMS_MAX);
-    if (found !== undefined && end <= found.next) return;
-    stream.run += length;
-    stream.next = end;
-    // A first read at the very start is almost always the start of a copy.
-    const windowMin = found === undefined && at > 0 ? 0 : WINDOW_BLOCKS_MIN;
-    // Growing with what was read, not with the number of reads, keeps small reads from loading far too much.
-    const grown = stream.run >= stream.window * blockBytes ? stream.window * 2 : stream.window;
-    stream.window = Math.min(Math.max(grown, windowMin), this.#windowMax);
-    if (stream.window > 0) this.#fill(stream);
+    for (const idlest of this.#streams.splice(STREAMS_MAX)) this.#options.prefetcher.end(idlest);
+    if (found !== undefined) found.read(at, length);
+    return { stream, pattern: stream.window > 0 ? "sequential" : "random" };
   }
 
-  /** How far ahead a read still belongs to a stream: its window, or the data behind the hole that a reader skips. */
-  #reach({ next, window }: Stream): number {
-    const { blockBytes, size } = this.#below;
-    const behindHole = next < size ? this.#map?.seek(next as Bytes, "data") : undefined;
-    return Math.max(next + window * blockBytes, behindHole ?? next);
+  end(): void {
+    for (const stream of this.#streams.splice(0)) this.#options.prefetcher.end(stream);
   }
 
-  #fill(stream: Stream): void {
-    const { blockBytes, size } = this.#below;
-    let block = Math.ceil(stream.next / blockBytes);
-    for (let distance = 0; distance < stream.window; distance++, block++) {
-      const data = this.#nextDataBlock(block);
-      if (data === undefined || data * blockBytes >= size) return;
-      block = data;
-      if (block < stream.ahead) continue;
-      // No room: asking for the blocks behind it would load them out of order.
-      if (!this.#below.prefetch(block)) return;
-      stream.ahead = block + 1;
-    }
-  }
-
-  /** The first block from `block` on that is not all hole. */
-  #nextDataBlock(block: number): number | undefined {
-    const { blockBytes, size } = this.#below;
-    const at = block * blockBytes;
-    if (this.#map === undefined || at >= size) return block;
-    const data = this.#map.seek(at as Bytes, "data");
-    return data === undefined ? undefined : Math.floor(data / blockBytes);
+  #begin(at: number, length: number): Stream {
+    this.#streams[0]?.left();
+    const stream = new Stream(this.#below, this.#options.map, at + length);
+    if (at === 0) stream.begin(length);
+    return stream;
   }
 }

@@ -65,13 +65,18 @@ async function mountThroughKernel(
     await closeDescriptor(fd);
     throw error;
   }
-  const limits = {
-    pageSize: pageSize(),
-    maxPagesLimit: await maxPagesLimit(),
-    passthrough: passthrough === "auto" && calls.isPrivileged,
-  };
-  const replies = new Replies(fd, logger);
-  const session = new Session({ filesystem, limits, logger, replies, backing: deviceBackingFiles(fd) });
+  const session = new Session({
+    filesystem,
+    limits: {
+      pageSize: pageSize(),
+      maxPagesLimit: await maxPagesLimit(),
+      passthrough: passthrough === "auto" && calls.isPrivileged,
+    },
+    logger,
+    replies: new Replies(fd, logger),
+    backing: deviceBackingFiles(fd),
+    reads: { bytesMax: options.replyBytesMax },
+  });
   const mounted = new KernelMount({ fd, where: target, device, calls, session, logger });
   try {
     const agreed = await initialised(session, mounted, target);

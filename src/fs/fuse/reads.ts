@@ -1,19 +1,12 @@
 import { CancelledError, errorChain } from "../../errors.js";
 import type { Logger } from "../../log.js";
-import { bytes, MIB } from "../../units.js";
+import { bytes, type Bytes } from "../../units.js";
 import { BufferPool } from "./buffer-pool.js";
 import { isDying as readerIsDying } from "./dying-reader.js";
 import { FailedBlocks } from "./failed-blocks.js";
 import { READ_BYTES_MAX } from "./init.js";
 import type { FileHandle, OpenFiles } from "./open-files.js";
 import type { Replies } from "./replies.js";
-
-/**
- * Bytes of READs in service at once, and so of buffers: as many as the kernel's own limit on read-ahead lets through
- * (64 requests of 1 MiB). Further READs wait in line, a few hundred bytes each; their number is bounded by the threads
- * that read from the mount, because each of them waits for its answer.
- */
-const IN_SERVICE_BYTES_MAX = 64 * MIB;
 
 /** A signal that does not kill is looked at again: one that does may follow, and the kernel says "interrupt" once. */
 const DYING_POLL_MS = 250;
@@ -25,6 +18,11 @@ export interface Caller {
 }
 
 export interface ReadsOptions {
+  /**
+   * Memory for answers. Further READs wait in line, a few hundred bytes each; their number is bounded by the threads that
+   * read from the mount, because each of them waits for its answer.
+   */
+  readonly bytesMax: Bytes;
   readonly failed?: FailedBlocks;
   /** Whether a thread is about to die; replaced where there are no processes. */
   readonly isDying?: (pid: number) => Promise<boolean>;
@@ -51,11 +49,10 @@ export class Reads {
   readonly #replies: Replies;
   readonly #files: OpenFiles;
   readonly #logger: Logger;
-  readonly #pool = new BufferPool();
+  readonly #pool: BufferPool;
   readonly #failed: FailedBlocks;
   readonly #active = new Map<bigint, Read>();
   readonly #waiting: Read[] = [];
-  #bytesInService = 0;
   bytesServed = 0;
   errors = 0;
 
@@ -65,8 +62,9 @@ export class Reads {
     replies: Replies,
     files: OpenFiles,
     logger: Logger,
-    { failed = new FailedBlocks(), isDying = readerIsDying }: ReadsOptions = {},
+    { bytesMax, failed = new FailedBlocks(), isDying = readerIsDying }: ReadsOptions,
   ) {
+    this.#pool = new BufferPool(bytesMax);
     this.#replies = replies;
     this.#files = files;
     this.#logger = logger;
@@ -139,16 +137,15 @@ export class Reads {
 
   #startWaiting(): void {
     for (let read = this.#waiting[0]; read !== undefined; read = this.#waiting[0]) {
-      if (this.#bytesInService > 0 && this.#bytesInService + read.length > IN_SERVICE_BYTES_MAX) return;
+      const buffer = this.#pool.take(read.length);
+      if (buffer === undefined) return;
       this.#waiting.shift();
-      this.#bytesInService += read.length;
-      void this.#run(read);
+      void this.#run(read, buffer);
     }
   }
 
   /** Never rejects. */
-  async #run(read: Read): Promise<void> {
-    const buffer = this.#pool.take(read.length);
+  async #run(read: Read, buffer: Uint8Array): Promise<void> {
     const data = buffer.subarray(0, read.length);
     try {
       read.controller.signal.throwIfAborted();
@@ -160,11 +157,11 @@ export class Reads {
       }
       this.#pool.give(buffer);
     } catch (error) {
+      this.#pool.drop(buffer);
       this.#fail(read, error);
     } finally {
       clearTimeout(read.watcher);
       this.#active.delete(read.unique);
-      this.#bytesInService -= read.length;
       this.#files.readEnded(read.handle);
       this.#startWaiting();
     }

@@ -27,7 +27,7 @@ export class Session {
     readonly logger: Logger;
     readonly replies: Replies;
     readonly backing: BackingFiles;
-    readonly reads?: ReadsOptions;
+    readonly reads: ReadsOptions;
   }) {
     this.filesystem = options.filesystem;
     this.limits = options.limits;

@@ -8,7 +8,7 @@ import { BusyError } from "../../../src/errors.js";
 import { kernelFuseDriver } from "../../../src/fs/fuse/kernel-driver.js";
 import { MNT_DETACH, umount } from "../../../src/libc.js";
 import { silentLogger } from "../../../src/log.js";
-import { MIB } from "../../../src/units.js";
+import { bytes, MIB } from "../../../src/units.js";
 import { gate } from "../../fixtures/gate.js";
 import { MemoryFileSystem } from "../../fixtures/memory-file-system.js";
 import { cannotMount, holdOpen, mountFor, start, text, type TestMount } from "../../fixtures/mounting.js";
@@ -154,7 +154,7 @@ void t.test(
     await once(child, "exit");
     const outcome = await start("ls", where).outcome;
     t.match(outcome.stderr, /Transport endpoint is not connected/);
-    const options = { source: "again", allowOther: false, uid: 0, gid: 0 };
+    const options = { source: "again", allowOther: false, uid: 0, gid: 0, replyBytesMax: bytes(16 * MIB) };
     await t.rejects(driver.mount(new MemoryFileSystem(), where, options), BusyError);
     await text("umount", "-l", where);
     const mounted = await driver.mount(new MemoryFileSystem(), where, options);

@@ -5,7 +5,7 @@ import { DiskIoError, errorFacts, MissingCapabilityError, NotFoundError, UsageEr
 import { kernelFuseDriver } from "../../../src/fs/fuse/kernel-driver.js";
 import { readMountInfo, topMountAt } from "../../../src/mount-info.js";
 import { silentLogger } from "../../../src/log.js";
-import { MIB } from "../../../src/units.js";
+import { bytes, MIB } from "../../../src/units.js";
 import { gate } from "../../fixtures/gate.js";
 import { MemoryFileSystem, pattern } from "../../fixtures/memory-file-system.js";
 import { cannotMount, mountFor, run, start, text } from "../../fixtures/mounting.js";
@@ -15,7 +15,7 @@ import { cannotMount, mountFor, run, start, text } from "../../fixtures/mounting
 const skip = cannotMount();
 const logger = silentLogger();
 const driver = kernelFuseDriver({ logger });
-const OPTIONS = { source: "vmmount-test", allowOther: false, uid: 0, gid: 0 };
+const OPTIONS = { source: "vmmount-test", allowOther: false, uid: 0, gid: 0, replyBytesMax: bytes(16 * MIB) };
 
 void t.test("the mount is read-only, nosuid, nodev, noexec, and checks permissions", { skip }, async (t) => {
   const { where, mounted } = await mountFor(t, driver, new MemoryFileSystem());

@@ -9,6 +9,7 @@ import { mountRequest } from "../../fixtures/mount/mount-request.js";
 import { recordingLogger } from "../../fixtures/recording-logger.js";
 
 const { signal } = new AbortController();
+const OPTIONS = { kind: "remote" as const, signal };
 const SETTINGS: Settings = { ...mountRequest().settings, "read.retries": 1, "mount.read_ahead": 0 };
 
 async function read(source: BlockSource, at: number, length: number): Promise<Uint8Array> {
@@ -25,9 +26,9 @@ function same(a: Uint8Array, b: Uint8Array): boolean {
 void t.test("a stacked disk reads what is below, once", async (t) => {
   const { logger } = recordingLogger();
   const stack = new BlockStack(SETTINGS, logger);
-  t.equal(stack.describe(), `cache ${256 * MIB} bytes in blocks of ${MIB}, read-ahead 0 blocks, 8 parallel reads`);
+  t.equal(stack.describe(), `cache of 240 blocks of ${MIB} bytes, read-ahead 0 blocks, 8 parallel reads`);
   const content = patternBytes(3 * MIB + 512);
-  const { source, extents } = await stack.stack(memorySource(content), "disk", signal);
+  const { source, extents } = await stack.stack(memorySource(content), "disk", OPTIONS);
   t.equal(extents, undefined, "nothing is known of its holes");
   for (const [at, length] of [
     [0, 4096],
@@ -38,7 +39,7 @@ void t.test("a stacked disk reads what is below, once", async (t) => {
     t.ok(same(await read(source, at, length), content.subarray(at, at + length)));
   }
   t.equal(stack.meter.reading.bytes, 2 * MIB + 512);
-  t.equal(stack.cacheBytes, 3 * MIB, "whole blocks are held");
+  t.equal(stack.cacheStatistics.cachedBytes + stack.cacheStatistics.inFlightBytes, 3 * MIB);
   await source[Symbol.asyncDispose]();
 });
 
@@ -48,13 +49,13 @@ void t.test("a passing failure is repeated, a lasting one is remembered and told
   const content = patternBytes(4096);
   let failures = 1;
   const below = faulty(memorySource(content), () => (failures-- > 0 ? { retryable: true } : undefined));
-  const { source } = await stack.stack(below, "disk A", signal);
+  const { source } = await stack.stack(below, "disk A", OPTIONS);
   t.ok(same(await read(source, 0, 4096), content));
   t.equal(stack.firstFailure, undefined);
   t.match(lines, [{ level: "warn", message: /Reading disk A failed .*; attempt 2 in \d+ ms/ }]);
 
   const broken = faulty(memorySource(content), () => ({ retryable: false }));
-  const second = await stack.stack(broken, "disk B", signal);
+  const second = await stack.stack(broken, "disk B", OPTIONS);
   await t.rejects(read(second.source, 0, 10), { name: "DiskIoError" });
   await t.rejects(read(second.source, 0, 10), { name: "DiskIoError" });
   t.match(stack.firstFailure, /^disk B at byte 0: Cannot read/);
@@ -66,13 +67,13 @@ void t.test("holes are not read; a map that contradicts itself, or is not wanted
   content.set(patternBytes(MIB), MIB);
   const { logger, lines } = recordingLogger();
   const stack = new BlockStack(SETTINGS, logger);
-  const { source, extents } = await stack.stack(memorySource(content, { granularity: MIB }), "disk", signal);
+  const { source, extents } = await stack.stack(memorySource(content, { granularity: MIB }), "disk", OPTIONS);
   t.equal(extents?.allocated, MIB);
   t.ok(same(await read(source, 0, 4 * MIB), content));
   t.equal(stack.meter.reading.bytes, MIB);
 
   const off = new BlockStack({ ...SETTINGS, "mount.allocation": "off" }, logger);
-  t.equal((await off.stack(memorySource(content, { granularity: MIB }), "disk", signal)).extents, undefined);
+  t.equal((await off.stack(memorySource(content, { granularity: MIB }), "disk", OPTIONS)).extents, undefined);
   t.strictSame(lines, []);
 
   const lying: BlockSource = {
@@ -81,7 +82,7 @@ void t.test("holes are not read; a map that contradicts itself, or is not wanted
       yield await Promise.resolve({ kind: "hole", start: bytes(MIB), length: bytes(MIB) });
     },
   };
-  const doubtful = await stack.stack(lying, "disk", signal);
+  const doubtful = await stack.stack(lying, "disk", OPTIONS);
   t.equal(doubtful.extents, undefined);
   t.match(lines, [{ level: "warn", message: /allocation map of disk is not used/ }]);
   t.ok(same(await read(doubtful.source, MIB, MIB), content.subarray(MIB, 2 * MIB)));
@@ -91,7 +92,7 @@ void t.test("after distrust() nothing is fetched any more; what was cached befor
   const { logger } = recordingLogger();
   const stack = new BlockStack(SETTINGS, logger);
   const content = patternBytes(2 * MIB);
-  const { source } = await stack.stack(memorySource(content), "disk", signal);
+  const { source } = await stack.stack(memorySource(content), "disk", OPTIONS);
   await read(source, 0, 4096);
   stack.distrust("somebody else removed the snapshot");
   t.ok(same(await read(source, 8192, 4096), content.subarray(8192, 12288)));

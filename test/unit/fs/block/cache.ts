@@ -7,6 +7,7 @@ import { memorySource, patternBytes } from "../../../fixtures/block/memory.js";
 
 const BLOCK = 1024;
 const { signal } = new AbortController();
+const nobody = (): void => undefined;
 
 /** A gated disk of `blocks` blocks behind a cache with room for `room`. */
 function setUp(blocks: number, room: number) {
@@ -16,7 +17,8 @@ function setUp(blocks: number, room: number) {
   const source = cached(disk, cache);
   const read = async (block: number, readSignal = signal): Promise<boolean> => {
     const into = new Uint8Array(BLOCK);
-    await source.read(into, bytes(block * BLOCK), { signal: readSignal });
+    // Of no stream: such a block stays as long as there is room.
+    await source.readAs("random", into, bytes(block * BLOCK), { signal: readSignal });
     return Buffer.compare(into, content.subarray(block * BLOCK, (block + 1) * BLOCK)) === 0;
   };
   const finishAll = (): void => {
@@ -78,6 +80,34 @@ void t.test("the least recently used block goes first", async (t) => {
   t.strictSame(disk.offsets, [0, BLOCK, 2 * BLOCK, BLOCK]);
 });
 
+void t.test("a block that a sequential reader has passed goes before all others", async (t) => {
+  const content = patternBytes(4 * BLOCK);
+  const cache = new BlockCache({ bytesMax: 2 * BLOCK, blockBytes: BLOCK });
+  const source = cached(memorySource(content), cache);
+  const read = (pattern: "random" | "sequential", block: number) =>
+    source.readAs(pattern, new Uint8Array(BLOCK), bytes(block * BLOCK), { signal });
+  await read("random", 0);
+  t.equal(await read("sequential", 1), "waited");
+  t.equal(await read("sequential", 1), "hit", "it is there as long as nobody needs the room");
+  await read("random", 2);
+  t.equal(await read("random", 0), "hit");
+  t.equal(await read("random", 1), "waited");
+});
+
+void t.test("a block that was loaded ahead and goes unread is told of; a read one is not", async (t) => {
+  const source = cached(
+    memorySource(patternBytes(8 * BLOCK)),
+    new BlockCache({ bytesMax: 4 * BLOCK, blockBytes: BLOCK }),
+  );
+  const wasted: number[] = [];
+  for (const block of [0, 1]) source.prefetch(block, () => wasted.push(block));
+  await source.readAs("random", new Uint8Array(1), bytes(0), { signal });
+  for (const block of [2, 3, 4, 5, 6]) {
+    await source.readAs("random", new Uint8Array(BLOCK), bytes(block * BLOCK), { signal });
+  }
+  t.strictSame(wasted, [1]);
+});
+
 void t.test("a reader that gives up does not end the load of the others", async (t) => {
   const { disk, read, finishAll } = setUp(4, 4);
   const leaving = new AbortController();
@@ -136,8 +166,8 @@ void t.test("a load that fails makes room for one that waits in line", async (t)
 
 void t.test("a failed prefetch is nobody's failure", async (t) => {
   const { disk, source, read, finishAll } = setUp(4, 4);
-  t.equal(source.prefetch(0), true);
-  t.equal(source.prefetch(0), true, "already on its way");
+  t.equal(source.prefetch(0, nobody), "started");
+  t.equal(source.prefetch(0, nobody), "there", "already on its way");
   await disk.untilWaiting(1);
   disk.waiting[0]?.finish(new Error("broken"));
   await disk.untilWaiting(0);
@@ -145,16 +175,16 @@ void t.test("a failed prefetch is nobody's failure", async (t) => {
   await disk.untilWaiting(1);
   finishAll();
   t.ok(await reading);
-  t.equal(source.prefetch(0), true, "already there");
-  t.equal(source.prefetch(4), false, "beyond the end");
+  t.equal(source.prefetch(0, nobody), "there", "already there");
+  t.equal(source.prefetch(4, nobody), "there", "beyond the end there is nothing to load");
   t.equal(disk.offsets.length, 2);
 });
 
 void t.test("prefetch takes half of the room and leaves the rest to readers", async (t) => {
   const { disk, source, read, finishAll } = setUp(8, 4);
   t.strictSame(
-    [0, 1, 2, 3].map((block) => source.prefetch(block)),
-    [true, true, false, false],
+    [0, 1, 2, 3].map((block) => source.prefetch(block, nobody)),
+    ["started", "started", "no room", "no room"],
   );
   const reading = read(7);
   await disk.untilWaiting(3);
@@ -189,5 +219,5 @@ void t.test("disposing ends loads and readers, then the source below", async (t)
   t.equal(disk.isClosed, true);
   t.equal(disk.waiting.length, 0);
   await t.rejects(read(0), { message: /has been closed/ });
-  t.equal(source.prefetch(0), false);
+  t.equal(source.prefetch(0, nobody), "there", "there is nothing to wait for");
 });

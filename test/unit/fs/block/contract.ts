@@ -8,6 +8,9 @@ import { cached } from "../../../../src/fs/block/cached.js";
 import { ExtentMap } from "../../../../src/fs/block/extent-map.js";
 import { limited, readLimit } from "../../../../src/fs/block/limited.js";
 import { metered, ReadMeter } from "../../../../src/fs/block/metered.js";
+import { paced } from "../../../../src/fs/block/paced.js";
+import { Parallelism } from "../../../../src/fs/block/parallelism.js";
+import { Prefetcher } from "../../../../src/fs/block/prefetcher.js";
 import { readAhead } from "../../../../src/fs/block/read-ahead.js";
 import { retrying } from "../../../../src/fs/block/retrying.js";
 import { sparse } from "../../../../src/fs/block/sparse.js";
@@ -22,6 +25,11 @@ const POLICY = { retriesMax: 2, delayMs: 0, delayMsMax: 0 };
 
 const memory = (content: Uint8Array) => memorySource(content, { granularity: 512 });
 const cache = (blocks: number) => new BlockCache({ bytesMax: blocks * BLOCK, blockBytes: BLOCK });
+
+function readingAhead(content: Uint8Array, blocks: number): BlockSource {
+  const below = cache(blocks);
+  return readAhead(cached(memory(content), below), { prefetcher: new Prefetcher(below, { windowMax: 4 }) });
+}
 
 async function mapOf(source: BlockSource): Promise<ExtentMap> {
   const { signal } = new AbortController();
@@ -42,7 +50,14 @@ const SOURCES: Record<string, (content: Uint8Array) => BlockSource | Promise<Blo
     ),
   "cached, all fits": (content) => cached(memory(content), cache(64)),
   "cached, two blocks": (content) => cached(memory(content), cache(2)),
-  "read-ahead": (content) => readAhead(cached(memory(content), cache(8)), { blocksMax: 4 }),
+  paced: (content) => paced(memory(content), new Parallelism(4)),
+  "read-ahead": (content) => readingAhead(content, 8),
+  "read-ahead, two blocks": (content) => readingAhead(content, 2),
+  "one of several readers of read-ahead": (content) => {
+    const source = readingAhead(content, 8);
+    // The source is what owns the bytes below.
+    return { ...(source.reader?.() ?? source), [Symbol.asyncDispose]: () => source[Symbol.asyncDispose]() };
+  },
   sparse: async (content) => sparse(memory(content), await mapOf(memory(content))),
 };
 

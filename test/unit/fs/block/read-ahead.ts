@@ -1,89 +1,173 @@
 import t from "tap";
-import type { PrefetchingSource } from "../../../../src/fs/block/cached.js";
+import { BlockCache, type ReadOutcome } from "../../../../src/fs/block/cache.js";
+import type { CachedSource, ReadPattern } from "../../../../src/fs/block/cached.js";
 import { ExtentMap } from "../../../../src/fs/block/extent-map.js";
+import { Prefetcher } from "../../../../src/fs/block/prefetcher.js";
 import { readAhead } from "../../../../src/fs/block/read-ahead.js";
 import { bytes, MIB } from "../../../../src/units.js";
 
 const BLOCK = MIB;
 const { signal } = new AbortController();
 
-/** A disk of `blocks` blocks without bytes, that notes which blocks are asked for. */
-function setUp(blocks: number, options: { blocksMax?: number; prefetchBlocksMax?: number; map?: ExtentMap } = {}) {
-  const { blocksMax = 8, prefetchBlocksMax = 64, map } = options;
+interface SetUp {
+  readonly windowMax?: number;
+  readonly cacheBlocks?: number;
+  readonly map?: ExtentMap;
+}
+
+/** A disk of `blocks` blocks without bytes, that notes which blocks are asked for; every read has to wait for it. */
+function setUp(blocks: number, { windowMax = 8, cacheBlocks = 128, map }: SetUp = {}) {
   const asked: number[] = [];
-  const room = { isLeft: true };
-  const below: PrefetchingSource = {
+  const patterns: ReadPattern[] = [];
+  const wasted = new Map<number, () => void>();
+  const now = { room: true, outcome: "waited" as ReadOutcome, ms: 0 };
+  const cache = new BlockCache({ bytesMax: cacheBlocks * 512, blockBytes: 512 });
+  const below: CachedSource = {
     size: bytes(blocks * BLOCK),
     read: () => Promise.resolve(),
+    readAs: (pattern) => {
+      patterns.push(pattern);
+      return Promise.resolve(now.outcome);
+    },
     blockBytes: BLOCK,
-    prefetchBlocksMax,
-    prefetch: (block) => {
-      if (room.isLeft) asked.push(block);
-      return room.isLeft;
+    prefetch: (block, onWasted) => {
+      if (!now.room) return "no room";
+      asked.push(block);
+      wasted.set(block, onWasted);
+      return "started";
     },
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };
-  const source = readAhead(below, { blocksMax, map });
-  return {
-    room,
-    /** Reads `length` bytes at `at` (in blocks) and tells what that made it ask for. */
-    read: async (at: number, length: number): Promise<number[]> => {
+  const prefetcher = new Prefetcher(cache, { windowMax, now: () => now.ms });
+  const source = readAhead(below, { prefetcher, map });
+  const reads =
+    (reader: typeof source) =>
+    async (at: number, length: number): Promise<number[]> => {
       asked.length = 0;
-      await source.read(new Uint8Array(length * BLOCK), bytes(at * BLOCK), { signal });
+      await reader.read(new Uint8Array(length * BLOCK), bytes(at * BLOCK), { signal });
       return [...asked];
+    };
+  return {
+    now,
+    cache,
+    patterns,
+    /** Throws a block away as the cache does. */
+    waste: (block: number) => wasted.get(block)?.(),
+    /** Reads `length` bytes at `at` (in blocks) and tells what that made it ask for. */
+    read: reads(source),
+    /** The same for another open file of the disk. */
+    openAnother: () => {
+      const reader = source.reader?.() ?? source;
+      return { read: reads(reader), close: () => reader[Symbol.asyncDispose]() };
     },
   };
 }
 
-void t.test("a copy from the start gets twice the distance each time, up to the maximum", async (t) => {
-  const { read } = setUp(100);
+void t.test("while a copy has to wait, the distance doubles, up to the maximum", async (t) => {
+  const { read, now } = setUp(100);
+  t.strictSame(await read(0, 1), [1, 2, 3, 4]);
+  t.strictSame(await read(1, 1), [5]);
+  t.strictSame(await read(2, 1), [6, 7, 8, 9, 10]);
+  now.outcome = "hit";
+  for (let at = 3; at < 20; at++) t.strictSame(await read(at, 1), [at + 8], "a full window moves along");
+});
+
+void t.test("a reader that never waits keeps the smallest window", async (t) => {
+  const { read, now } = setUp(100);
+  now.outcome = "hit";
   t.strictSame(await read(0, 1), [1, 2]);
-  t.strictSame(await read(1, 1), [3, 4, 5]);
-  t.strictSame(await read(2, 1), [6]);
-  t.strictSame(await read(3, 1), [7, 8, 9, 10, 11]);
-  t.strictSame(await read(4, 1), [12]);
-  t.strictSame(await read(5, 4), [13, 14, 15, 16]);
+  for (let at = 1; at < 10; at++) t.strictSame(await read(at, 1), [at + 2]);
 });
 
 void t.test("a read in the middle asks for nothing, a second one that follows does", async (t) => {
-  const { read } = setUp(100);
+  const { read, patterns } = setUp(100);
   t.strictSame(await read(40, 1), []);
-  t.strictSame(await read(41, 1), [42, 43]);
+  t.strictSame(await read(41, 1), [42, 43, 44, 45]);
+  t.strictSame(patterns, ["random", "sequential"]);
 });
 
 void t.test("random reads ask for nothing", async (t) => {
-  const { read } = setUp(1000);
+  const { read, patterns } = setUp(1000);
   for (const at of [500, 20, 900, 333, 700, 111]) t.strictSame(await read(at, 1), []);
+  t.notOk(patterns.includes("sequential"));
+});
+
+void t.test("small reads are no stream before they have proved it", async (t) => {
+  const { read, patterns } = setUp(100);
+  for (let i = 0; i < 64; i++) t.strictSame(await read(10 + i / 256, 1 / 256), []);
+  t.strictSame((await read(10 + 64 / 256, 1 / 256)).slice(0, 2), [11, 12]);
+  t.equal(patterns.filter((pattern) => pattern === "random").length, 64);
 });
 
 void t.test("small reads do not grow the distance faster than they consume", async (t) => {
   const { read } = setUp(100);
-  t.strictSame(await read(0, 1 / 256), [1, 2]);
+  t.strictSame(await read(0, 1 / 256), [1, 2, 3, 4]);
   for (let i = 1; i < 256; i++) t.strictSame(await read(i / 256, 1 / 256), []);
 });
 
 void t.test("reads of one stream may come out of order", async (t) => {
   const { read } = setUp(100);
   await read(0, 1);
-  t.strictSame(await read(2, 1), [3, 4, 5, 6]);
+  t.ok((await read(2, 1)).every((block) => block > 4));
   t.strictSame(await read(1, 1), []);
   t.ok((await read(3, 1)).every((block) => block > 4));
 });
 
-void t.test("a reader that jumps away starts over", async (t) => {
-  const { read } = setUp(1000);
+void t.test("a reader that jumps away starts over, and what it left shrinks", async (t) => {
+  const { read, now } = setUp(1000);
   for (let at = 0; at < 10; at++) await read(at, 1);
   t.strictSame(await read(500, 1), []);
-  t.strictSame(await read(501, 1), [502, 503]);
+  t.strictSame(await read(501, 1), [502, 503, 504, 505]);
+  now.outcome = "hit";
+  t.strictSame(await read(10, 1), [], "eight blocks were ahead; four are wanted now");
 });
 
-void t.test("four readers at a time are told apart", async (t) => {
+void t.test("four readers of one file are told apart", async (t) => {
   const { read } = setUp(1000);
   const starts = [100, 300, 500, 700];
   for (const start of starts) await read(start, 1);
-  for (const start of starts) t.strictSame(await read(start + 1, 1), [start + 2, start + 3]);
+  for (const start of starts) t.strictSame((await read(start + 1, 1)).slice(0, 2), [start + 2, start + 3]);
   await read(900, 1);
   t.strictSame(await read(102, 1), [], "the fifth replaced the one idle for longest");
+});
+
+void t.test("open files do not know each other's streams", async (t) => {
+  const { read, openAnother } = setUp(1000);
+  const other = openAnother();
+  await read(100, 1);
+  t.strictSame(await other.read(101, 1), [], "the first read of this file");
+  for (const at of [200, 300, 400, 500]) await other.read(at, 1);
+  t.ok((await read(101, 1)).length > 0, "five places elsewhere have replaced nothing here");
+  await other.close();
+});
+
+void t.test("streams share half of the cache; one that ends or idles gives its share back", async (t) => {
+  const { read, openAnother, now } = setUp(1000, { cacheBlocks: 16, windowMax: 64 });
+  const ahead = async (reader: typeof read, from: number): Promise<number> => {
+    const asked: number[] = [];
+    for (let at = from; at < from + 40; at++) asked.push(...(await reader(at, 1)));
+    return Math.max(...asked) - (from + 39);
+  };
+  t.equal(await ahead(read, 0), 8, "half of 16 blocks");
+  const other = openAnother();
+  t.equal(await ahead(other.read, 500), 4);
+  await other.close();
+  t.equal(await ahead(read, 40), 8);
+  const idle = openAnother();
+  await ahead(idle.read, 700);
+  now.ms += 10_001;
+  t.equal(await ahead(read, 80), 8);
+});
+
+void t.test("a block thrown away unread halves the window and stops its growth for a while", async (t) => {
+  const { read, waste, now } = setUp(1000);
+  for (let at = 0; at < 10; at++) await read(at, 1);
+  waste(17);
+  waste(16);
+  t.strictSame(await read(10, 1), []);
+  for (let at = 11; at < 30; at++) t.ok((await read(at, 1)).every((block) => block <= at + 2));
+  now.ms += 5_001;
+  t.ok((await read(30, 1)).includes(34));
 });
 
 void t.test("the end of the disk is the end", async (t) => {
@@ -102,26 +186,25 @@ void t.test("holes are skipped and do not count as distance", async (t) => {
   ];
   const map = await ExtentMap.collect(bytes(100 * BLOCK), extents);
   const { read } = setUp(100, { map });
-  t.strictSame(await read(0, 1), [1, 52]);
-  t.strictSame(await read(1, 1), [53]);
+  t.strictSame(await read(0, 1), [1, 52, 53]);
+  t.strictSame(await read(1, 1), []);
   t.strictSame(await read(2, 1), []);
 });
 
-void t.test("without room it asks again later, in order", async (t) => {
-  const { read, room } = setUp(100);
-  room.isLeft = false;
+void t.test("without room it asks when there is room again, in order", async (t) => {
+  const { read, now, cache } = setUp(100);
+  now.room = false;
   t.strictSame(await read(0, 1), []);
-  room.isLeft = true;
-  t.strictSame((await read(1, 1)).slice(0, 2), [2, 3]);
+  now.room = true;
+  const asked = read(1, 0);
+  cache.onRoom();
+  t.strictSame(await asked, [1, 2, 3, 4]);
 });
 
-void t.test("the cache's bound for one stream counts, and 0 blocks is off", async (t) => {
-  const bounded = setUp(100, { prefetchBlocksMax: 1 });
-  t.strictSame(await bounded.read(0, 1), [1]);
-  t.strictSame(await bounded.read(1, 1), [2]);
-  const off = setUp(100, { blocksMax: 0 });
-  t.strictSame(await off.read(0, 1), []);
-  t.strictSame(await off.read(1, 1), []);
+void t.test("0 blocks is off", async (t) => {
+  const { read } = setUp(100, { windowMax: 0 });
+  t.strictSame(await read(0, 1), []);
+  t.strictSame(await read(1, 1), []);
 });
 
 void t.test("a reader that jumps over holes from data to data keeps its distance", async (t) => {
@@ -131,8 +214,8 @@ void t.test("a reader that jumps over holes from data to data keeps its distance
   ]).flat();
   const map = await ExtentMap.collect(bytes(1000 * BLOCK), extents);
   const { read } = setUp(1000, { map });
-  t.strictSame(await read(0, 1 / 16), [50, 100], "the next data, however far");
-  await read(50, 1 / 16);
-  t.ok((await read(100, 1 / 16)).length > 0, "and further ahead with each step");
+  t.strictSame(await read(0, 1 / 16), [50, 100, 150, 200], "the next data, however far");
+  t.strictSame(await read(50, 1 / 16), [250]);
+  t.strictSame(await read(100, 1 / 16), [300, 350, 400, 450, 500], "and further ahead while it has to wait");
   t.strictSame(await read(777, 1 / 16), [], "a jump to somewhere else is a new reader");
 });

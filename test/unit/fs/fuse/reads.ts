@@ -11,7 +11,7 @@ const DISK = 2;
 /** Readers of these tests die when interrupted, unless a test says otherwise. */
 const DIES = { isDying: () => Promise.resolve(true) };
 
-async function opened(t: Tap, spec: MemoryFileSpec, reads: ReadsOptions = DIES) {
+async function opened(t: Tap, spec: MemoryFileSpec, reads: Partial<ReadsOptions> = DIES) {
   const tree = new MemoryFileSystem();
   const record = tree.addFile("disk", spec);
   const session = new TestSession(t, tree, reads);
