@@ -1,4 +1,4 @@
-import { isAbsolute, relative } from "node:path";
+import { relative } from "node:path";
 import { errorChain, UsageError, VmmountError } from "../errors.js";
 import { matchesGlob } from "../glob.js";
 import type { VmIdentity } from "../hypervisor.js";
@@ -54,7 +54,7 @@ async function atFile(path: string, { root, inventory }: Scope): Promise<VmFolde
     throw new UsageError(`Cannot look up "vmx:${path}": it lies outside of the folder "${root.folder}"`);
   }
   const vm = await inventory.at(relative(root.folder, inside).split("/"));
-  return vm?.vmxPath === inside || (isAbsolute(path) && vm?.folder === inside) ? vm : undefined;
+  return vm?.vmxPath === inside ? vm : undefined;
 }
 
 async function identities(vms: readonly (VmFolder | undefined)[], scope: Scope): Promise<VmIdentity[]> {
