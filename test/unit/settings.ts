@@ -1,5 +1,5 @@
 import t from "tap";
-import { serverRetryPolicy, SETTING_KEYS, type SettingKey, SETTINGS } from "../../src/settings.js";
+import { serverProfileSchema, serverRetryPolicy, SETTING_KEYS, type SettingKey, SETTINGS } from "../../src/settings.js";
 import { loadConfig } from "../../src/config.js";
 
 function read(key: SettingKey, value: unknown): unknown {
@@ -69,5 +69,28 @@ void t.test("directories are absolute", (t) => {
 void t.test("serverRetryPolicy() doubles the configured wait up to two minutes", (t) => {
   const { settings } = loadConfig({ env: { HOME: "/nonexistent" }, file: "/dev/null", flags: [] });
   t.strictSame(serverRetryPolicy(settings), { retriesMax: 3, delayMs: 10_000, delayMsMax: 120_000 });
+  t.end();
+});
+
+void t.test("a folder of VMs is a server without a login", (t) => {
+  const problem = (profile: unknown): string | undefined =>
+    serverProfileSchema.safeParse(profile).error?.issues.map(({ path, message }) => `${path.join(".")}: ${message}`)[0];
+  for (const url of ["dir:///srv/vms", "dir:///", "DIR:///srv/my%20vms/", "dir:///srv/ü b"]) {
+    t.equal(problem({ url }), undefined, url);
+  }
+  for (const url of [
+    "dir://host/srv",
+    "dir:/srv",
+    "dir:srv",
+    "dir:///a?b",
+    "dir:///a#b",
+    "dir:///a%zz",
+    "dir:///a%00",
+  ]) {
+    t.match(problem({ url }), /^url: Cannot use this folder URL/, url);
+  }
+  for (const [key, value] of Object.entries({ user: "a", password_file: "/p", ca_file: "/c", insecure: true })) {
+    t.match(problem({ url: "dir:///srv/vms", [key]: value }), new RegExp(`^${key}: Cannot log in to a folder`));
+  }
   t.end();
 });

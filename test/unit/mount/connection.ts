@@ -7,6 +7,7 @@ import {
   chooseServer,
   journaledServer,
   prepareConnection,
+  refuseToQuiesce,
   rememberedServer,
   type ServerChoice,
 } from "../../../src/mount/connection.js";
@@ -139,4 +140,29 @@ void t.test("rememberedServer() finds the server of an earlier session again", (
   const flags = { caFile: "/c", fingerprint: "CC", insecure: false };
   t.match(rememberedServer(config, facts, flags), { ca_file: "/c", fingerprint: "CC", insecure: false });
   t.end();
+});
+
+void t.test("a folder of VMs is chosen by its URL, asks for no password, and takes no login options", async (t) => {
+  const none = configIn(scratch(t));
+  const choose = (server: string, own: Partial<ServerChoice> = {}) =>
+    chooseServer(none, undefined, { ...CHOICE, server, ...own });
+  t.match(choose("dir:///srv/a%20b/"), { name: "dir:///srv/a%20b", url: "dir:///srv/a%20b" });
+  t.equal(choose("dir:///srv", { user: "from the environment" }).user, undefined);
+  t.match(
+    refusal(() => choose("dir:///srv", { loginFlags: ["--user"] })),
+    { name: "UsageError", message: /Cannot use --user/ },
+  );
+  t.match(
+    refusal(() => choose("dir://host/srv")),
+    { name: "UsageError", message: /three slashes/ },
+  );
+  const connection = await prepareConnection(choose("dir:///srv"), CHOICE);
+  t.match(connection, { url: "dir:///srv", user: "", ca: undefined });
+  t.throws(
+    () => {
+      refuseToQuiesce(choose("dir:///srv"), { ...none.settings, "snapshot.quiesce": "require" });
+    },
+    { name: "QuiesceError" },
+  );
+  refuseToQuiesce(choose("dir:///srv"), none.settings);
 });
