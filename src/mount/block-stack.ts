@@ -54,13 +54,20 @@ export class BlockStack {
   readonly #parallelism: Parallelism;
   readonly #prefetcher: Prefetcher;
   readonly #settings: Settings;
+  readonly #policy: RetryPolicy;
   readonly #logger: Logger;
   #firstFailure: string | undefined;
   #distrusted: string | undefined;
 
-  constructor(settings: Settings, logger: Logger) {
+  /** @param options.firstRetryMs shorter in tests */
+  constructor(settings: Settings, logger: Logger, { firstRetryMs = READ_RETRY_DELAY_MS } = {}) {
     this.#settings = settings;
     this.#logger = logger;
+    this.#policy = {
+      retriesMax: settings["read.retries"],
+      delayMs: firstRetryMs,
+      delayMsMax: READ_RETRY_DELAY_MS_MAX,
+    };
     const parallelMax = settings["mount.parallel_reads"];
     const { cacheBytes } = memoryShares(settings["mount.cache_size"]);
     this.#limit = readLimit(parallelMax);
@@ -100,7 +107,7 @@ export class BlockStack {
   async stack(below: BlockSource, name: string, { kind, signal }: StackOptions): Promise<StackedDisk> {
     const measured = metered(below, this.meter);
     const retried = retrying(kind === "local" ? measured : limited(paced(measured, this.#parallelism), this.#limit), {
-      policy: this.#policy(),
+      policy: this.#policy,
       deadlineMs: this.#settings["read.timeout"],
       onRetry: (error, attempt, waitMs) => {
         this.#logger.warn(
@@ -114,14 +121,6 @@ export class BlockStack {
     if (kind === "local") return { source: flat, extents };
     const source = readAhead(cached(flat, this.#cache), { prefetcher: this.#prefetcher, map: extents });
     return { source, extents };
-  }
-
-  #policy(): RetryPolicy {
-    return {
-      retriesMax: this.#settings["read.retries"],
-      delayMs: READ_RETRY_DELAY_MS,
-      delayMsMax: READ_RETRY_DELAY_MS_MAX,
-    };
   }
 
   async #collectExtents(source: BlockSource, name: string, signal: AbortSignal): Promise<ExtentMap | undefined> {
