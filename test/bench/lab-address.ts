@@ -20,9 +20,19 @@ export interface RunningLab {
   readonly address: LabAddress;
 }
 
-/** Starts the stand-in vCenter as a process of its own, and logs in to it once for everybody but vmmount. */
-export async function startBenchLab(bench: Workbench, owner: CleanupStack): Promise<RunningLab> {
+/** Starts the stand-in vCenter as a process of its own; ended in order, since a killed one forgets what changed. */
+export async function startLabProcess(bench: Workbench, owner: CleanupStack): Promise<LabProcess> {
   const lab = await LabProcess.start(ownerOf(owner), bench.site.labDirectory);
+  owner.add("end the lab", async () => {
+    lab.signal("SIGTERM");
+    await lab.ended();
+  });
+  return lab;
+}
+
+/** A lab, and a login to it for everybody but vmmount. */
+export async function startBenchLab(bench: Workbench, owner: CleanupStack): Promise<RunningLab> {
+  const lab = await startLabProcess(bench, owner);
   const { url, user, passwordFile, caFile } = lab.facts;
   const password = (await readFile(passwordFile, "utf8")).trim();
   const client = await LabClient.loggedIn({ url, user, password, certificatePath: caFile });

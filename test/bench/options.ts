@@ -25,9 +25,9 @@ export interface Options {
 
 export const USAGE = `usage: npm run bench -- [--quick] [--case a,b,…] [--runs N] [--report FILE]
 
-  --quick        little data and few runs: shows that the benchmark works, its numbers mean nothing
+  --quick        little data and one run: shows that the benchmark works, its numbers mean nothing
   --case LETTERS only these cases (${CASES[0]} to ${CASES.at(-1) ?? ""})
-  --runs N       runs per contender (5; 2 with --quick)
+  --runs N       runs per contender (5; 1 with --quick)
   --report FILE  the report (docs/BENCHMARKS.md; .cache/benchmarks-quick.md with --quick)`;
 
 const RUNS_MAX = 100;
@@ -44,7 +44,7 @@ export function parseOptions(args: readonly string[]): Options {
     },
   });
   const { quick } = values;
-  const runs = Number(values.runs ?? (quick ? 2 : 5));
+  const runs = Number(values.runs ?? (quick ? 1 : 5));
   if (!Number.isInteger(runs) || runs < 1 || runs > RUNS_MAX) throw new Error(`--runs is from 1 to ${RUNS_MAX}`);
   return {
     cases: values.case === undefined ? CASES : parseCases(values.case),
@@ -55,7 +55,7 @@ export function parseOptions(args: readonly string[]): Options {
     thinBytes: quick ? 4 * GIB : 72 * GIB,
     thinDataBytes: quick ? 32 * MIB : GIB,
     smallDiskBytes: quick ? 8 * MIB : 128 * MIB,
-    readLimitMs: quick ? 3_000 : 20_000,
+    readLimitMs: quick ? 2_000 : 20_000,
     randomReadSeconds: quick ? 1 : 5,
   };
 }

@@ -28,7 +28,7 @@ interface Target {
   readonly show: (value: number) => string;
 }
 
-const times = (value: number): string => `${value.toFixed(2)} x`;
+const times = (value: number): string => `${value.toFixed(3)} x`;
 const OURS: readonly string[] = [VMMOUNT, VMMOUNT_COPYING];
 /** What the kernel and Node take themselves, beside the cache and what is on its way. */
 const DAEMON_BYTES_MAX = 120 * MIB;
@@ -45,11 +45,11 @@ function ratioTo(tables: Tables, id: string, other: string, subject = VMMOUNT): 
 }
 
 /** The smallest ratio to any peer: against the best of them. */
-function ratioToBest(tables: Tables, id: string, among?: readonly string[]): number | undefined {
+function ratioToBest(tables: Tables, id: string, among?: readonly string[], subject = VMMOUNT): number | undefined {
   const peers = (tables.get(id)?.series ?? []).filter(({ name }) =>
     among === undefined ? !OURS.includes(name) && name !== BARE_FILE : among.includes(name),
   );
-  return least(peers.map(({ name }) => ratioTo(tables, id, name)));
+  return least(peers.map(({ name }) => ratioTo(tables, id, name, subject)));
 }
 
 function least(found: readonly (number | undefined)[]): number | undefined {
@@ -70,52 +70,36 @@ function quotient(value: number | undefined, by: number | undefined): number | u
   return value === undefined || by === undefined ? undefined : value / by;
 }
 
-const LOCAL: readonly Target[] = [
-  ...["a-cold", "a-warm"].flatMap((id): Target[] => [
-    {
-      case: "a",
-      text: `${id}: at least 4 x ${QEMU}`,
-      measure: (tables) => ratioTo(tables, id, QEMU),
-      atLeast: 4,
-      show: times,
-    },
-    {
-      case: "a",
-      text: `${id}: at least 0.4 x the bare file`,
-      measure: (tables) => ratioTo(tables, id, BARE_FILE),
-      atLeast: 0.4,
-      show: times,
-    },
-  ]),
-  ...(["b", "d-cold", "d-warm"] as const).map((id): Target => ({
-    case: id === "b" ? "b" : "d",
-    text: `${id}: ahead of every peer`,
-    measure: (tables) => ratioToBest(tables, id),
+/** The targets of local files, for vmmount with and without the kernel reading for it. */
+function localTargets(subject: string): Target[] {
+  const who = subject === VMMOUNT ? "" : ` (${subject})`;
+  const ratio = (letter: CaseId, id: string, other: string, atLeast: number, words: string): Target => ({
+    case: letter,
+    text: `${id}: ${words}${who}`,
+    measure: (tables) => ratioTo(tables, id, other, subject),
+    atLeast,
+    show: times,
+  });
+  const ahead = (letter: CaseId, id: string): Target => ({
+    case: letter,
+    text: `${id}: ahead of every peer${who}`,
+    measure: (tables) => ratioToBest(tables, id, undefined, subject),
     atLeast: 1,
     show: (value) => `${times(value)} the best of them`,
-  })),
-  {
-    case: "c",
-    text: `c: at queue depth 16, at least 1.5 x ${QEMU}`,
-    measure: (tables) => ratioTo(tables, "c-direct-16", QEMU),
-    atLeast: 1.5,
-    show: times,
-  },
-  {
-    case: "c",
-    text: `c: at queue depth 1, direct, not slower than ${QEMU}`,
-    measure: (tables) => ratioTo(tables, "c-direct-1", QEMU),
-    atLeast: 1,
-    show: times,
-  },
-  {
-    case: "c",
-    text: `c: at queue depth 1, buffered, not slower than ${QEMU}`,
-    measure: (tables) => ratioTo(tables, "c-buffered", QEMU),
-    atLeast: 1,
-    show: times,
-  },
-];
+  });
+  return [
+    ...["a-cold", "a-warm"].flatMap((id) => [
+      ratio("a", id, QEMU, 4, `at least 4 x ${QEMU}`),
+      ratio("a", id, BARE_FILE, 0.4, "at least 0.4 x the bare file"),
+    ]),
+    ahead("b", "b"),
+    ratio("c", "c-direct-16", QEMU, 1.5, `at least 1.5 x ${QEMU}`),
+    ratio("c", "c-direct-1", QEMU, 1, `not slower than ${QEMU}`),
+    ratio("c", "c-buffered", QEMU, 1, `not slower than ${QEMU}`),
+    ahead("d", "d-cold"),
+    ahead("d", "d-warm"),
+  ];
+}
 
 const REMOTE: readonly Target[] = [
   {
@@ -186,7 +170,7 @@ const REMOTE: readonly Target[] = [
 /** Every target of the cases that ran, and the one for memory over all of them. */
 export function verdicts(tables: readonly Table[], options: Options): Verdict[] {
   const byId = new Map(tables.map((table) => [table.id, table]));
-  const found = [...LOCAL, ...REMOTE]
+  const found = [...OURS.flatMap(localTargets), ...REMOTE]
     .filter((target) => options.cases.includes(target.case))
     .map((target) => judge(target, byId, options));
   return [...found, judge(memoryTarget(tables), byId, options)];

@@ -1,12 +1,12 @@
 import { join } from "node:path";
 import { CleanupStack } from "../../../src/cleanup.js";
 import { MIB } from "../../../src/units.js";
-import { LabProcess } from "../../fixtures/host/lab-process.js";
 import { ProxyHost } from "../../fixtures/host/proxy-host.js";
 import { MEGA } from "../measure.js";
 import { mountMachine } from "../peers/vmmount.js";
 import { peakRssBytes } from "../process-cost.js";
 import type { Sample } from "../contender.js";
+import { startLabProcess } from "../lab-address.js";
 import { readSequentially } from "../sequential-read.js";
 import { alternate, type Table } from "../table.js";
 import { ownerOf, type Workbench } from "../workbench.js";
@@ -14,7 +14,7 @@ import { ownerOf, type Workbench } from "../workbench.js";
 /** Case i: as many mounts at once as a backup window has. */
 export async function manyMounts(bench: Workbench): Promise<Table[]> {
   await using owner = new CleanupStack();
-  const lab = await LabProcess.start(ownerOf(owner), bench.site.labDirectory);
+  const lab = await startLabProcess(bench, owner);
   const host = await ProxyHost.make(ownerOf(owner), lab.server);
   const { options, site, signal } = bench;
   const ready: Sample[] = [];

@@ -3,9 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { access, constants } from "node:fs/promises";
 import { CleanupStack } from "../../../src/cleanup.js";
-import { LabProcess } from "../../fixtures/host/lab-process.js";
+import type { LabProcess } from "../../fixtures/host/lab-process.js";
 import { ProxyHost } from "../../fixtures/host/proxy-host.js";
 import type { Sample } from "../contender.js";
+import { startLabProcess } from "../lab-address.js";
 import { mountMachine } from "../peers/vmmount.js";
 import { mustRun } from "../programs.js";
 import { readSequentially } from "../sequential-read.js";
@@ -20,7 +21,7 @@ export const SPARSE_TAR = "tar -S of the thin disk";
 /** Case g: a thin disk that is mostly hole, against a plain disk with as much data in the same mount. */
 export async function thinDisk(bench: Workbench): Promise<Table[]> {
   await using owner = new CleanupStack();
-  const lab = await LabProcess.start(ownerOf(owner), bench.site.labDirectory);
+  const lab = await startLabProcess(bench, owner);
   const host = await ProxyHost.make(ownerOf(owner), lab.server);
   const target = join(await copyFolder(), `vmm-bench-copy-${process.pid}`);
   owner.add("remove the copy", () => rm(target, { force: true }));
