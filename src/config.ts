@@ -5,6 +5,7 @@ import { parse } from "smol-toml";
 import type { z } from "zod";
 import { closeNames } from "./close-names.js";
 import { ConfigError } from "./errors.js";
+import { type Person, personalDefaults } from "./personal-defaults.js";
 import {
   SERVER_KEYS,
   type ServerProfile,
@@ -37,6 +38,8 @@ export interface ConfigInput {
   /** `--config FILE`: read instead of the usual places, and must exist. */
   readonly file?: string | undefined;
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** @default the user of this process */
+  readonly person?: Person | undefined;
   /** Settings from flags, by key, with the flag as origin. */
   readonly flags: readonly { readonly key: SettingKey; readonly value: unknown; readonly flag: string }[];
 }
@@ -62,7 +65,10 @@ export function loadConfig(input: ConfigInput): Config {
   const layers: Layer[] = [
     {
       origin: () => "default",
-      values: Object.fromEntries(SETTING_KEYS.map((key) => [key, SETTINGS[key].fallback])),
+      values: {
+        ...Object.fromEntries(SETTING_KEYS.map((key) => [key, SETTINGS[key].fallback])),
+        ...personalDefaults(input.person ?? thisPerson(), input.env),
+      },
     },
   ];
   for (const { path, table } of tables) {
@@ -82,6 +88,17 @@ export function loadConfig(input: ConfigInput): Config {
     values: Object.fromEntries(input.flags.map((flag) => [flag.key, flag.value])),
   });
   return { ...merge(layers), servers, files };
+}
+
+function thisPerson(): Person {
+  return {
+    uid: process.geteuid?.() ?? 0,
+    gid: process.getegid?.() ?? 0,
+    // Asked only when HOME is not set: a uid without an entry in the password database has none.
+    get home() {
+      return homedir();
+    },
+  };
 }
 
 function configFiles(input: ConfigInput): string[] {

@@ -57,7 +57,8 @@ function setting<T>(
 }
 
 /**
- * Every setting, once: key in the TOML file, default, environment variable, meaning. Sizes take B, KiB, MiB, GiB, TiB;
+ * Every setting, once: key in the TOML file, default of root (personal-defaults.ts has those of others), environment
+ * variable, meaning. Sizes take B, KiB, MiB, GiB, TiB;
  * durations take ms, s, m, h, d.
  */
 export const SETTINGS = {
@@ -110,8 +111,18 @@ export const SETTINGS = {
     "VMMOUNT_ALLOW_OTHER",
     "let other users into the mount; the file mode still counts",
   ),
-  "mount.uid": setting(integer(0, 4294967294), 0, "VMMOUNT_UID", "owner of the files in the mount"),
-  "mount.gid": setting(integer(0, 4294967294), 0, "VMMOUNT_GID", "group of the files in the mount"),
+  "mount.uid": setting(
+    integer(0, 4294967294),
+    0,
+    "VMMOUNT_UID",
+    "owner of the files in the mount; a normal user's own",
+  ),
+  "mount.gid": setting(
+    integer(0, 4294967294),
+    0,
+    "VMMOUNT_GID",
+    "group of the files in the mount; a normal user's own",
+  ),
   "mount.mode": setting(octalMode, "0400", "VMMOUNT_MODE", "octal mode of the files in the mount"),
   "mount.allocation": setting(
     z.enum(["auto", "off"]),
@@ -168,13 +179,13 @@ export const SETTINGS = {
     z.string().startsWith("/"),
     "/var/lib/vmmount",
     "VMMOUNT_STATE_DIR",
-    "journals of snapshot sessions and logs; survives a reboot",
+    "journals of snapshot sessions and logs; survives a reboot; a normal user's: $XDG_STATE_HOME/vmmount",
   ),
   "runtime.dir": setting(
     z.string().startsWith("/"),
     "/run/vmmount",
     "VMMOUNT_RUNTIME_DIR",
-    "control sockets and locks",
+    "control sockets and locks; a normal user's: $XDG_RUNTIME_DIR/vmmount",
   ),
 } as const satisfies Record<string, Setting<unknown>>;
 

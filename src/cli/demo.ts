@@ -6,7 +6,7 @@ import { once } from "node:events";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Command } from "commander";
-import { IntegrityError, MissingCapabilityError, VmmountError } from "../errors.js";
+import { IntegrityError, VmmountError } from "../errors.js";
 import type { Lab } from "../lab/lab.js";
 import type { LabVmDisk } from "../lab/lab-vm.js";
 import {
@@ -39,9 +39,6 @@ export function addDemo(program: Command, edge: ProcessEdge): void {
     );
   withCommonOptions(command, "this host only").action(async (flags: DemoFlags) => {
     const context = createContext(edge, flags);
-    if (process.getuid?.() !== 0) {
-      throw new MissingCapabilityError("Cannot run the demo: mounting needs root", { hint: "sudo vmmount demo" });
-    }
     const directory = await mkdtemp(join(tmpdir(), "vmmount-demo-"));
     try {
       const result = await new Demo(directory, context, edge).run();

@@ -1,4 +1,5 @@
 import { createConnection } from "node:net";
+import { dirname } from "node:path";
 import { CancelledError, IntegrityError, RemoteError, UnreachableError } from "../errors.js";
 import {
   type ControlMessage,
@@ -8,6 +9,7 @@ import {
   SILENCE_MS_MAX,
   type SessionStatus,
 } from "./control-protocol.js";
+import { refuseForeignDirectory } from "./directory-owner.js";
 import { readJsonLines } from "./json-lines.js";
 
 /** A live daemon answers at once: its event loop never waits. */
@@ -52,6 +54,9 @@ async function* converse(
   silenceMsMax: number,
   signal?: AbortSignal,
 ): AsyncGenerator<ControlMessage> {
+  await refuseForeignDirectory(dirname(path)).catch((cause: unknown) => {
+    throw new UnreachableError(`Cannot talk to the mount daemon at "${path}": ${(cause as Error).message}`, { cause });
+  });
   const socket = createConnection(path);
   socket.setTimeout(silenceMsMax, () => socket.destroy(new Error(`No answer within ${silenceMsMax} ms`)));
   const onAbort = (): void => {

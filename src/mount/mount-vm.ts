@@ -1,6 +1,6 @@
 import type { Config } from "../config.js";
 import { parseLocator } from "../locator.js";
-import { checkFuseDevice } from "../fs/fuse/open-device.js";
+import { mountCalls } from "../fs/fuse/mount-rights.js";
 import type { Logger } from "../log.js";
 import { chooseServer, prepareConnection, refuseToQuiesce, type ServerChoice } from "./connection.js";
 import type { SessionStatus } from "./control-protocol.js";
@@ -28,7 +28,7 @@ export async function mountVm(text: string, where: string, options: MountVmOptio
   // Everything that can be wrong without a server is found before one is asked.
   const locator = parseLocator(text, new Set(config.servers.keys()));
   const mountPoint = await checkMountPoint(where);
-  await checkFuseDevice();
+  await (await mountCalls()).check(mountPoint, { allowOther: config.settings["mount.allow_other"] });
   const server = chooseServer(config, locator.server, choice);
   refuseToQuiesce(server, config.settings);
   await options.paths.prepare();

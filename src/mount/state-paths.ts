@@ -1,8 +1,9 @@
 import { randomInt } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { ConfigError } from "../errors.js";
+import { ConfigError, RefusedError } from "../errors.js";
 import type { Settings } from "../settings.js";
+import { refuseForeignDirectory } from "./directory-owner.js";
 
 /** Crockford's base 32 without letters that look like digits: read over the phone at night. */
 const ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz";
@@ -55,7 +56,10 @@ export class StatePaths {
     return join(this.#runtime, `${session}.sock`);
   }
 
-  /** @throws ConfigError when a directory cannot be made or the socket's path would be too long */
+  /**
+   * @throws ConfigError when a directory cannot be made or the socket's path would be too long; RefusedError when the
+   *   runtime directory is somebody else's
+   */
   async prepare(): Promise<void> {
     const longest = this.controlSocket("x".repeat(ID_CHARS));
     if (Buffer.byteLength(longest) > SOCKET_PATH_BYTES_MAX) {
@@ -65,10 +69,12 @@ export class StatePaths {
       try {
         // One that exists keeps its mode: state.dir may name a directory that others need, such as /tmp.
         await mkdir(path, { recursive: true, mode: 0o700 });
+        if (path === this.#runtime || path === this.locks) await refuseForeignDirectory(path);
       } catch (error) {
+        if (error instanceof RefusedError) throw error;
         throw new ConfigError(`Cannot use directory "${path}": ${(error as Error).message}`, {
           cause: error,
-          hint: "Run as root, or set state.dir and runtime.dir to directories of yours",
+          hint: "Set state.dir and runtime.dir to directories of yours",
         });
       }
     }

@@ -16,7 +16,7 @@ import {
 import { MOUNT_TYPE } from "../../mount-info.js";
 import type { MountOptions } from "../fuse-driver.js";
 import type { MountCalls } from "./mount-calls.js";
-import { openFuseDevice } from "./open-device.js";
+import { checkFuseDevice, openFuseDevice } from "./open-device.js";
 
 const closeDescriptor = promisify(close);
 
@@ -24,6 +24,7 @@ const closeDescriptor = promisify(close);
 export function directMountCalls(device?: string): MountCalls {
   return {
     isPrivileged: true,
+    check: () => checkFuseDevice(device),
     mount: async (target, options) => {
       const fd = await openFuseDevice(device);
       try {

@@ -1,11 +1,13 @@
 import { spawn } from "node:child_process";
-import { close } from "node:fs";
+import { close, constants } from "node:fs";
+import { access, readFile } from "node:fs/promises";
 import { promisify } from "node:util";
 import { BusyError, MissingCapabilityError, RefusedError, type VmmountError } from "../../errors.js";
 import { receiveDescriptor, socketPair } from "../../libc.js";
 import { readMountInfo, topMountAt } from "../../mount-info.js";
 import type { MountOptions } from "../fuse-driver.js";
 import type { MountCalls } from "./mount-calls.js";
+import { checkFuseDevice } from "./open-device.js";
 
 const closeDescriptor = promisify(close);
 
@@ -14,6 +16,8 @@ const PROGRAMS = ["fusermount3", "fusermount"];
 
 /** It makes a handful of system calls; only a mount point on a dead network file system makes it wait. */
 const RUN_MS_MAX = 30_000;
+
+const CONFIGURATION = "/etc/fuse.conf";
 
 /** Its messages are one line each. */
 const COMPLAINT_CHARS_MAX = 2000;
@@ -25,6 +29,16 @@ const CHILD_SOCKET = 3;
 export function fusermountCalls(): MountCalls {
   return {
     isPrivileged: false,
+    check: async (target, { allowOther }) => {
+      await runFusermount(["--version"], "ignore");
+      await checkFuseDevice();
+      await access(target, constants.W_OK).catch(() => {
+        throw fusermountError("mount", target, `user has no write access to mountpoint ${target}`);
+      });
+      if (allowOther && process.getuid?.() !== 0 && (await othersAreForbidden())) {
+        throw fusermountError("mount", target, "option allow_other only allowed if 'user_allow_other' is set");
+      }
+    },
     mount: mountThroughFusermount,
     unmount: async (target) => {
       const ended = await runFusermount(["-u", "--", target], "ignore");
@@ -36,6 +50,12 @@ export function fusermountCalls(): MountCalls {
       throw fusermountError("unmount", target, ended.complaint);
     },
   };
+}
+
+/** Unknown counts as allowed: fusermount3 itself has the last word. */
+async function othersAreForbidden(): Promise<boolean> {
+  const text = await readFile(CONFIGURATION, "utf8").catch(() => undefined);
+  return text !== undefined && !/^\s*user_allow_other\s*$/m.test(text);
 }
 
 /**
@@ -131,6 +151,7 @@ const MEANINGS: readonly (readonly [RegExp, ErrorClass, string | undefined])[] =
     MissingCapabilityError,
     'Let users open the device, as udev does: "chmod 666 /dev/fuse" (as root)',
   ],
+  [/determine username/, MissingCapabilityError, "This user needs an entry in /etc/passwd or whatever replaces it"],
   [
     /Operation not permitted|must be setuid/i,
     MissingCapabilityError,

@@ -6,6 +6,12 @@ export interface MountCalls {
   readonly isPrivileged: boolean;
 
   /**
+   * Finds what would make `mount` fail, as far as it can be seen without mounting: before a snapshot is made for it.
+   * @throws MissingCapabilityError, RefusedError
+   */
+  check(target: string, options: Pick<MountOptions, "allowOther">): Promise<void>;
+
+  /**
    * Mounts read-only, nosuid, nodev, noexec, with default_permissions.
    * @param target absolute, without symbolic links
    * @returns the connected /dev/fuse, close-on-exec

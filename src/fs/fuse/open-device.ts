@@ -15,7 +15,7 @@ const HINTS: Readonly<Record<string, string>> = {
       'Load the module with "modprobe fuse"; in a container, pass the device in (--device /dev/fuse)',
     ]),
   ),
-  EACCES: "Run as root",
+  EACCES: 'Let users open the device, as udev does: "chmod 666 /dev/fuse" (as root)',
   EPERM: "Run as root; a container must be allowed to use the device (--device /dev/fuse)",
 };
 

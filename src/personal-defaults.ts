@@ -1,0 +1,35 @@
+import { isAbsolute, join } from "node:path";
+import type { SettingKey } from "./settings.js";
+
+/** Who runs vmmount. */
+export interface Person {
+  readonly uid: number;
+  readonly gid: number;
+  /** Of the password database, for when HOME is not set. */
+  readonly home: string;
+}
+
+/**
+ * Defaults of a normal user: directories of the XDG Base Directory Specification, and files in the mount that he can
+ * read. Root has the defaults of the settings themselves.
+ */
+export function personalDefaults(
+  person: Person,
+  env: Readonly<Record<string, string | undefined>>,
+): Partial<Record<SettingKey, string | number>> {
+  if (person.uid === 0) return {};
+  const state = absolute(env["XDG_STATE_HOME"]) ?? join(absolute(env["HOME"]) ?? person.home, ".local/state");
+  const runtime = absolute(env["XDG_RUNTIME_DIR"]);
+  return {
+    "state.dir": join(state, "vmmount"),
+    // The name can be guessed: whoever uses it checks that nobody else made it.
+    "runtime.dir": runtime === undefined ? `/tmp/vmmount-${person.uid}` : join(runtime, "vmmount"),
+    "mount.uid": person.uid,
+    "mount.gid": person.gid,
+  };
+}
+
+/** The specification: an empty or relative value counts as unset. */
+function absolute(path: string | undefined): string | undefined {
+  return path !== undefined && isAbsolute(path) ? path : undefined;
+}
