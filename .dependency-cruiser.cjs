@@ -7,6 +7,11 @@ const VOCABULARY = "^src/[^/]+\\.ts$";
 /** One package, one door: [package, files that may import it, why]. */
 const DOORS = [
   ["koffi", "^src/(libc\\.ts|vddk/)", "native calls stay in one place, where a wrong signature can be found"],
+  [
+    "fuse-native",
+    "^src/fs/fuse-native/package\\.ts",
+    "an optional package: only one place knows that it may be missing",
+  ],
   ["undici", "^src/vsphere/http\\.ts|^src/xen/", "TLS pinning and time-outs are set once per protocol"],
   [
     "fast-xml-parser",

@@ -136,6 +136,12 @@ export const SETTINGS = {
     "VMMOUNT_PASSTHROUGH",
     "auto: disks that are a local file are read by the kernel itself, where it can; off: never",
   ),
+  "mount.fuse_driver": setting(
+    z.enum(["kernel", "fuse-native"]),
+    "kernel",
+    "VMMOUNT_FUSE_DRIVER",
+    "kernel: no library, tells readers where holes are; fuse-native: through libfuse 2",
+  ),
   "snapshot.quiesce": setting(
     z.enum(["auto", "require", "off"]),
     "auto",

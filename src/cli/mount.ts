@@ -13,6 +13,7 @@ interface MountFlags extends CommonOptions {
   readonly mode?: string;
   readonly cacheSize?: string;
   readonly allocation?: string;
+  readonly fuseDriver?: string;
 }
 
 const EXAMPLES = `
@@ -38,6 +39,7 @@ export function addMount(program: Command, edge: ProcessEdge): void {
     .option("--mode <octal>", "mode of the files (default 0400)")
     .option("--cache-size <size>", "memory for disk blocks, such as 256MiB")
     .option("--allocation <auto|off>", "off: do not ask the server for holes, read every byte")
+    .option("--fuse-driver <kernel|fuse-native>", "what serves the mount (default kernel)")
     .addHelpText("after", EXAMPLES);
   withCommonOptions(command, "a server").action(async (vm: string, directory: string, flags: MountFlags) => {
     const context = createContext(edge, flags, [
@@ -48,6 +50,7 @@ export function addMount(program: Command, edge: ProcessEdge): void {
       { key: "mount.mode", value: flags.mode, flag: "--mode" },
       { key: "mount.cache_size", value: flags.cacheSize, flag: "--cache-size" },
       { key: "mount.allocation", value: flags.allocation, flag: "--allocation" },
+      { key: "mount.fuse_driver", value: flags.fuseDriver, flag: "--fuse-driver" },
     ]);
     try {
       const status = await mountVm(vm, directory, { ...context, onProgress: context.progress.report });

@@ -35,7 +35,7 @@ function describe(sessions: readonly SessionReport[]): string {
   ]);
   const notes = sessions.flatMap((one) => {
     if (!one.alive) return [`Session ${one.session}: ${printable(one.problem)}; run "vmmount umount ${one.session}"`];
-    const own: string[] = [];
+    const own = [`Session ${one.session} is served by ${printable(one.driver)}`];
     if (one.degraded !== undefined) {
       own.push(`Session ${one.session} is degraded: reading ${printable(one.degraded)}`);
     }

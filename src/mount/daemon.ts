@@ -1,8 +1,8 @@
 import { constants } from "node:os";
 import { CancelledError, errorChain, errorFacts, UnreachableError, UsageError } from "../errors.js";
-import { kernelFuseDriver } from "../fs/fuse/kernel-driver.js";
 import { forbidCoreDumps } from "../libc.js";
 import { createLogger, type Logger, SecretTexts } from "../log.js";
+import { chooseFuseDriver } from "./choose-fuse-driver.js";
 import { ControlServer } from "./control-server.js";
 import type { ControlMessage } from "./control-protocol.js";
 import { DaemonLog, pruneLogs } from "./daemon-log.js";
@@ -65,7 +65,7 @@ async function serve(request: MountRequest, parent: ParentChannel): Promise<void
   try {
     const session = await MountSession.start({
       request,
-      driver: kernelFuseDriver({ logger, passthrough: request.settings["mount.passthrough"] }),
+      driver: chooseFuseDriver(request.settings, { logger }),
       logger,
       onProgress: progress.report,
       signal: signals.givenUp,

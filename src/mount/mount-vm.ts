@@ -1,7 +1,7 @@
 import type { Config } from "../config.js";
 import { parseLocator } from "../locator.js";
-import { mountCalls } from "../fs/fuse/mount-rights.js";
 import type { Logger } from "../log.js";
+import { checkFuseDriver } from "./choose-fuse-driver.js";
 import { chooseServer, prepareConnection, refuseToQuiesce, type ServerChoice } from "./connection.js";
 import type { SessionStatus } from "./control-protocol.js";
 import { checkMountPoint } from "./mount-point.js";
@@ -28,7 +28,7 @@ export async function mountVm(text: string, where: string, options: MountVmOptio
   // Everything that can be wrong without a server is found before one is asked.
   const locator = parseLocator(text, new Set(config.servers.keys()));
   const mountPoint = await checkMountPoint(where);
-  await (await mountCalls()).check(mountPoint, { allowOther: config.settings["mount.allow_other"] });
+  await checkFuseDriver(config.settings, mountPoint);
   const server = chooseServer(config, locator.server, choice);
   refuseToQuiesce(server, config.settings);
   await options.paths.prepare();

@@ -2,5 +2,8 @@ import t from "tap";
 import { kernelFuseDriver } from "../../../src/fs/fuse/kernel-driver.js";
 import { silentLogger } from "../../../src/log.js";
 import { fuseDriverContract } from "../../fixtures/contract/fuse-driver.js";
+import { fuseDriverHolesContract } from "../../fixtures/contract/fuse-driver-holes.js";
 
-fuseDriverContract(t, "kernel driver", () => kernelFuseDriver({ logger: silentLogger() }));
+const create = () => kernelFuseDriver({ logger: silentLogger() });
+fuseDriverContract(t, "kernel driver", create);
+fuseDriverHolesContract(t, "kernel driver", create, { lacks: [] });

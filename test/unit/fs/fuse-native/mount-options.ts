@@ -1,0 +1,17 @@
+import t from "tap";
+import { UsageError } from "../../../../src/errors.js";
+import { libfuseOptions } from "../../../../src/fs/fuse-native/mount-options.js";
+
+void t.test("a source is one option, whatever it holds", (t) => {
+  const text = libfuseOptions({ source: "a,allow_other\\,b", allowOther: false });
+  t.match(text, /^-oro,nosuid,nodev,noexec,default_permissions,fsname=/);
+  t.ok(text.includes("fsname=a\\,allow_other\\\\\\,b,subtype=vmmount,"), text);
+  t.match(libfuseOptions({ source: "a", allowOther: true }), /default_permissions,allow_other,fsname=a,/);
+  t.end();
+});
+
+void t.test("options that the package would cut off are refused", (t) => {
+  t.throws(() => libfuseOptions({ source: "ü".repeat(500), allowOther: false }), UsageError);
+  t.ok(Buffer.byteLength(libfuseOptions({ source: "ü".repeat(350), allowOther: true })) <= 1023);
+  t.end();
+});
