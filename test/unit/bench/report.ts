@@ -1,0 +1,63 @@
+import t from "tap";
+import { parseOptions } from "../../bench/options.js";
+import { formatReport } from "../../bench/report.js";
+import { ratios, spreadOf } from "../../bench/statistics.js";
+import type { Table } from "../../bench/table.js";
+import { verdicts } from "../../bench/targets.js";
+
+const series = (name: string, values: number[], error?: string) => ({
+  name,
+  samples: values.map((value) => ({ value })),
+  error,
+});
+
+const TABLES: readonly Table[] = [
+  {
+    id: "e",
+    title: "https",
+    unit: "MB/s",
+    subject: "vmmount",
+    series: [
+      series("vmmount", [100, 300, 200]),
+      series("raw range reader", [100, 400, 250]),
+      series("nbdkit curl + nbdfuse", [], "nbdkit has ended: a|b"),
+    ],
+  },
+];
+const OPTIONS = parseOptions(["--case", "e", "--runs", "3"]);
+
+void t.test("medians and ratios", (t) => {
+  t.same(spreadOf([3, 1, 2]), { median: 2, min: 1, max: 3 });
+  t.same(spreadOf([4, 1, 2, 3]), { median: 2.5, min: 1, max: 4 });
+  t.equal(spreadOf([]), undefined);
+  t.same(ratios([1, 9, 5], [2, 3]), [0.5, 3], "run by run, as far as both go");
+  t.end();
+});
+
+void t.test("targets: met, missed, not measured", (t) => {
+  const found = verdicts(TABLES, OPTIONS);
+  const result = (words: string) => found.find(({ target }) => target.includes(words));
+  t.match(result("0.8 x the raw range reader"), { measured: "0.800 x", result: "met" });
+  t.match(result("2 x nbdkit"), { result: "not measured" }, "a peer that did not run proves nothing");
+  const slower: Table = { ...TABLES[0]!, series: [series("vmmount", [79]), series("raw range reader", [100])] };
+  t.match(verdicts([slower], OPTIONS)[0], { measured: "0.790 x", result: "missed" });
+  t.end();
+});
+
+void t.test("the report keeps the findings, and names every peer", (t) => {
+  const report = { options: OPTIONS, machine: [], tables: TABLES, verdicts: verdicts(TABLES, OPTIONS) };
+  const first = formatReport(report, undefined);
+  t.match(first, "| nbdkit curl + nbdfuse | nbdkit has ended: a\\|b |");
+  t.match(first, "| vmmount | 200 (100–300) |  |");
+  t.match(first, "| raw range reader | 250 (100–400) | 0.80 (0.75–1.00) |");
+  const written = first.replace("Nothing has been written here yet.", "The line was slow.\n\nReally.");
+  t.equal(formatReport(report, written), written);
+  t.end();
+});
+
+void t.test("options", (t) => {
+  t.same(OPTIONS.cases, ["e"]);
+  t.throws(() => parseOptions(["--case", "e,x"]), /no case "x"/);
+  t.throws(() => parseOptions(["--runs", "0"]), /from 1 to/);
+  t.end();
+});
