@@ -1,0 +1,89 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import t, { type Test } from "tap";
+import type { SessionStatus } from "../../src/mount/control-protocol.js";
+import { MIB } from "../../src/units.js";
+import { PROGRAM, run } from "../fixtures/host/command-line.js";
+import { labFor } from "../fixtures/host/lab-host.js";
+import { NOTHING_LEFT, ProxyHost } from "../fixtures/host/proxy-host.js";
+
+/*
+ * The promise of docs/OPERATIONS.md: the daemon of a mount never takes more than 120 MB for itself, 64 MB for what is under
+ * way, and cache_size. Peak memory (VmHWM) is the kernel's own record, so nothing between two looks is missed.
+ */
+const OWN_BYTES_MAX = 120e6;
+const UNDER_WAY_BYTES_MAX = 64e6;
+/** A daemon that nobody reads from. */
+const IDLE_BYTES_MAX = 120e6;
+
+async function memory(pid: number): Promise<{ readonly now: number; readonly peak: number }> {
+  const status = await readFile(`/proc/${pid}/status`, "utf8");
+  const field = (name: string): number => Number(new RegExp(`^${name}:\\s*(\\d+) kB$`, "m").exec(status)?.[1]) * 1024;
+  return { now: field("VmRSS"), peak: field("VmHWM") };
+}
+
+async function shell(script: string, ...args: readonly string[]): Promise<void> {
+  const child = spawn("sh", ["-ec", script, "sh", ...args], { stdio: ["ignore", "ignore", "pipe"] });
+  let stderr = "";
+  child.stderr.on("data", (text: Buffer) => (stderr += text.toString()));
+  const [code] = (await once(child, "close")) as [number | null];
+  if (code !== 0) throw new Error(`"${script}" ended with ${code ?? "a signal"}: ${stderr}`);
+}
+
+const RANDOM = `python3 - "$1" "$2" <<'END'
+import os, random, sys
+path, seed = sys.argv[1:]
+dice = random.Random(int(seed))
+file = os.open(path, os.O_RDONLY | os.O_DIRECT)
+import mmap
+buffer = mmap.mmap(-1, 4096)
+for _ in range(1000):
+    os.preadv(file, [buffer], dice.randrange(os.path.getsize(path) // 4096) * 4096)
+END`;
+
+/** All kinds of readers at once: sequential in small and large pieces, direct, several places of one file, jumping. */
+async function readHard(images: readonly string[]): Promise<void> {
+  await Promise.all(
+    images.flatMap((image, index) => [
+      shell('dd if="$1" of=/dev/null bs=1M', image),
+      shell('dd if="$1" of=/dev/null bs=4M iflag=direct', image),
+      shell('dd if="$1" of=/dev/null bs=64k skip=100', image),
+      shell(RANDOM, image, String(index)),
+      shell(RANDOM, image, String(index + 100)),
+    ]),
+  );
+}
+
+for (const cacheBytes of [8 * MIB, 64 * MIB]) {
+  void t.test(`memory stays in its bound with ${cacheBytes / MIB} MiB of cache`, async (t: Test) => {
+    const lab = await labFor(t);
+    const host = await ProxyHost.make(t, lab);
+    // Every byte is read, so that the small disks of the lab make the cache change hands many times.
+    const mount = ["mount", "name:web01", host.mountPoint, "--json", "--allocation", "off"];
+    // Without the environment of the test: counting coverage takes memory, and users do not do it.
+    const environment = [
+      `PATH=${process.env["PATH"] ?? ""}`,
+      `VMMOUNT_CONFIG=${host.configPath}`,
+      `VMMOUNT_CACHE_SIZE=${cacheBytes}`,
+    ];
+    const ended = await run("env", ["-i", ...environment, process.execPath, PROGRAM, ...mount]);
+    t.equal(ended.code, 0, ended.stderr);
+    const { pid } = JSON.parse(ended.stdout) as SessionStatus;
+    const idle = await memory(pid);
+    t.ok(idle.now < IDLE_BYTES_MAX, `${Math.round(idle.now / 1e6)} MB when idle`);
+    const images = ["scsi0-0-flat.vmdk", "scsi0-1-flat.vmdk"].map((name) => join(host.mountPoint, name));
+    for (let round = 0; round < 2; round++) {
+      await readHard(images);
+      await shell("echo 3 > /proc/sys/vm/drop_caches");
+    }
+    const { peak } = await memory(pid);
+    const bound = OWN_BYTES_MAX + UNDER_WAY_BYTES_MAX + cacheBytes;
+    t.ok(peak <= bound, `${Math.round(peak / 1e6)} MB at its peak, ${Math.round(bound / 1e6)} MB allowed`);
+    const [session] = (await host.json<{ sessions: SessionStatus[] }>(["status"])).sessions;
+    t.match(session?.traffic, { errors: 0, readsInFlight: 0 });
+    t.equal((await host.vmmount(["umount", host.mountPoint])).code, 0);
+    t.same(await host.leftovers(), NOTHING_LEFT);
+  });
+}
