@@ -29,6 +29,15 @@ interface Controller {
   abort(reason: Error): void;
 }
 
+/** Hears of one request, in the shape of undici's dispatch handlers. A chunk is only valid during the call. */
+export interface ExchangeHandler {
+  onRequestStart(controller: Controller): void;
+  onResponseStart(controller: Controller, status: number, headers: IncomingHttpHeaders): void;
+  onResponseData(controller: Controller, chunk: Uint8Array): void;
+  onResponseEnd(): void;
+  onResponseError(controller: Controller, error: Error): void;
+}
+
 /** One request on its way: collects the answer and ends early on abort, deadline or too many bytes. */
 export class HttpExchange {
   readonly answer: Promise<HttpAnswer>;
@@ -61,8 +70,7 @@ export class HttpExchange {
     }
   }
 
-  /** In the shape of undici's dispatch handlers. */
-  readonly handler = {
+  readonly handler: ExchangeHandler = {
     onRequestStart: (controller: Controller): void => {
       this.#controller = controller;
       // It waited in the queue and nobody wants it any more.
@@ -119,7 +127,7 @@ export class HttpExchange {
       this.#fail(new IntegrityError(`Cannot read the answer of ${this.#origin}: it has more than ${limit} bytes`));
       return;
     }
-    this.#chunks.push(chunk);
+    this.#chunks.push(chunk.slice());
   }
 
   readonly #onAbort = (): void => {

@@ -1,5 +1,6 @@
 import { Pool, type Dispatcher } from "undici";
 import { IntegrityError, UnreachableError, VmmountError } from "../errors.js";
+import { DataConnections } from "./data-connections.js";
 import { HttpExchange, type HttpAnswer } from "./http-exchange.js";
 import type { VsphereLimits } from "./limits.js";
 import type { ServerUrl } from "./server-url.js";
@@ -28,9 +29,10 @@ export interface HttpRequest {
 
 export type HeaderReader = (name: string) => string | undefined;
 
-/** HTTPS to one server over a few kept connections. The only place that knows undici. */
+/** HTTPS to one server over a few kept connections. The only place that knows undici. Ranges of disks have connections of their own. */
 export class HttpClient implements AsyncDisposable {
   readonly #pools: Readonly<Record<Lane, Pool>>;
+  readonly #data: DataConnections;
   readonly #origin: string;
 
   /** @throws ConfigError for a bad fingerprint */
@@ -38,6 +40,7 @@ export class HttpClient implements AsyncDisposable {
     const connect = trustingConnector(trust, limits.connectMs);
     const pool = (connections: number): Pool => new Pool(server.origin, { connect, connections, pipelining: 1 });
     this.#origin = server.origin;
+    this.#data = new DataConnections(server.origin, connect, limits.dataConnectionsMax);
     this.#pools = {
       control: pool(limits.controlConnectionsMax),
       wait: pool(limits.waitConnectionsMax),
@@ -50,7 +53,22 @@ export class HttpClient implements AsyncDisposable {
    */
   async request(request: HttpRequest): Promise<HttpAnswer> {
     request.signal.throwIfAborted();
+    try {
+      return await this.#exchange(request);
+    } catch (error) {
+      // Who gave up knows the reason best.
+      if (request.signal.aborted && error === request.signal.reason) throw error;
+      throw this.#translated(error);
+    }
+  }
+
+  async #exchange(request: HttpRequest): Promise<HttpAnswer> {
     const exchange = new HttpExchange(request, this.#origin);
+    const { path, headers, stallMs } = request;
+    if (request.target !== undefined && request.method === "GET") {
+      this.#data.dispatch({ path, headers, stallMs, handler: exchange.handler });
+      return await exchange.answer;
+    }
     const options: Dispatcher.DispatchOptions = {
       method: request.method,
       path: request.path,
@@ -59,18 +77,13 @@ export class HttpClient implements AsyncDisposable {
       headersTimeout: request.stallMs,
       bodyTimeout: request.stallMs,
     };
-    try {
-      this.#pools[request.lane].dispatch(options, exchange.handler);
-      return await exchange.answer;
-    } catch (error) {
-      // Who gave up knows the reason best.
-      if (request.signal.aborted && error === request.signal.reason) throw error;
-      throw this.#translated(error);
-    }
+    this.#pools[request.lane].dispatch(options, exchange.handler);
+    return await exchange.answer;
   }
 
   #translated(error: unknown): unknown {
-    if (error instanceof VmmountError) return error;
+    // A TypeError is a bug of ours.
+    if (error instanceof VmmountError || error instanceof TypeError) return error;
     const code = errorCode(error);
     if (code === undefined && !(error instanceof Error)) return error;
     if (code === "ERR_INVALID_ARG_TYPE" || code === "UND_ERR_INVALID_ARG") return error;
@@ -86,6 +99,7 @@ export class HttpClient implements AsyncDisposable {
 
   /** Drops every connection, also those in use. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#data.destroy();
     await Promise.all(Object.values(this.#pools).map((pool) => pool.destroy()));
   }
 }

@@ -16,6 +16,17 @@ export interface ConnectTarget {
   readonly port: string | number;
 }
 
+/**
+ * Where what the peer sends goes, in place of a stream: always the same buffer, which the callback must have emptied when it
+ * returns (net.createConnection's `onread`, which TLS sockets take as well).
+ */
+export interface OnRead {
+  readonly buffer: Uint8Array;
+  readonly callback: (length: number, buffer: Uint8Array) => boolean;
+}
+
+export type TrustingConnector = (target: ConnectTarget, callback: ConnectCallback, onread?: OnRead) => void;
+
 export type ConnectCallback = (...result: [null, TLSSocket] | [Error, null]) => void;
 
 /**
@@ -23,10 +34,10 @@ export type ConnectCallback = (...result: [null, TLSSocket] | [Error, null]) => 
  * password, reaches a server that is not trusted. No TLS session is resumed, since a resumed one shows no certificate.
  * @throws ConfigError for a fingerprint that is none
  */
-export function trustingConnector(trust: TlsTrust, connectMs: number) {
+export function trustingConnector(trust: TlsTrust, connectMs: number): TrustingConnector {
   const pin = trust.fingerprint === undefined ? undefined : normalFingerprint(trust.fingerprint);
-  return (target: ConnectTarget, callback: ConnectCallback): void => {
-    openTls(target, trust.ca, connectMs, (...[error, socket]) => {
+  return (target, callback, onread) => {
+    const opened: ConnectCallback = (...[error, socket]) => {
       if (error !== null) {
         callback(error, null);
         return;
@@ -38,7 +49,8 @@ export function trustingConnector(trust: TlsTrust, connectMs: number) {
       }
       socket.destroy();
       callback(problem, null);
-    });
+    };
+    openTls(target, { ca: trust.ca, connectMs, onread }, opened);
   };
 }
 
@@ -52,7 +64,7 @@ export async function peerFingerprints(
   connectMs: number,
 ): Promise<{ readonly sha256: string; readonly sha1: string }> {
   const socket = await new Promise<TLSSocket>((resolve, reject) => {
-    openTls(target, undefined, connectMs, (...[error, opened]) => {
+    openTls(target, { connectMs }, (...[error, opened]) => {
       if (error === null) resolve(opened);
       else reject(error);
     });
@@ -66,7 +78,13 @@ export async function peerFingerprints(
   }
 }
 
-function openTls(target: ConnectTarget, ca: string | undefined, connectMs: number, callback: ConnectCallback): void {
+interface TlsOptions {
+  readonly ca?: string | undefined;
+  readonly connectMs: number;
+  readonly onread?: OnRead | undefined;
+}
+
+function openTls(target: ConnectTarget, { ca, connectMs, onread }: TlsOptions, callback: ConnectCallback): void {
   const host = target.hostname.replace(/^\[(.*)\]$/, "$1");
   const socket = tlsConnect({
     host,
@@ -74,6 +92,7 @@ function openTls(target: ConnectTarget, ca: string | undefined, connectMs: numbe
     // An address must not go into the server name extension (RFC 6066 section 3).
     ...(isIP(host) === 0 ? { servername: host } : {}),
     ...(ca === undefined ? {} : { ca }),
+    ...(onread === undefined ? {} : { onread }),
     // The result of the check is read from `authorized`, so that a refusal can say which certificate was seen.
     rejectUnauthorized: false,
     ALPNProtocols: ["http/1.1"],

@@ -1,5 +1,6 @@
 import t from "tap";
 import { BlockCache } from "../../../../src/fs/block/cache.js";
+import { Fragments, type FragmentSlab } from "../../../../src/fs/block/fragments.js";
 import { cached } from "../../../../src/fs/block/cached.js";
 import { bytes } from "../../../../src/units.js";
 import { faulty } from "../../../fixtures/block/faulty.js";
@@ -121,4 +122,26 @@ void t.test("more random reads at once than fit: all are answered, and the bound
     }
   }
   t.ok((await Promise.all(readers)).every((difference) => difference === 0));
+});
+
+void t.test("a slab is settled when it is full and nothing in it is loading; what failed is used again", async (t) => {
+  const settled: FragmentSlab[] = [];
+  const fragments = new Fragments(4, {
+    acquire: () => Promise.resolve(new Uint8Array(12)),
+    settle: (slab) => settled.push(slab),
+  });
+  const places = await Promise.all([fragments.reserve(), fragments.reserve(), fragments.reserve()]);
+  places[0]?.keep(10);
+  places[1]?.keep(11);
+  t.equal(settled.length, 0, "one is loading");
+  places[2]?.discard();
+  t.equal(settled.length, 0, "one is free again");
+  const again = await fragments.reserve();
+  t.equal(again.bytes.byteOffset, places[2]?.bytes.byteOffset);
+  again.keep(12);
+  t.equal(settled.length, 1);
+  t.ok(fragments.has(11));
+  const [slab] = settled;
+  if (slab !== undefined) fragments.forget(slab);
+  t.notOk(fragments.has(11));
 });
