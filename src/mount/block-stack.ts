@@ -23,6 +23,9 @@ import { fittingBlockBytes, memoryShares } from "./memory-shares.js";
 const READ_RETRY_DELAY_MS = 500;
 const READ_RETRY_DELAY_MS_MAX = 8_000;
 
+/** Between the end of a read's last attempt and the end of its reader's patience, which counts waiting for memory as well. */
+const PATIENCE_MARGIN_MS = 2_000;
+
 /** Of the parallel reads, how many may be ones that nobody waits for yet: somebody who does finds the rest free. */
 const AHEAD_SHARE = 3 / 4;
 
@@ -76,6 +79,14 @@ export class BlockStack {
       bytesMax: cacheBytes,
       blockBytes: fittingBlockBytes(settings["mount.block_size"], cacheBytes),
       parallel: () => this.#parallelism.target,
+      patience: {
+        // The load's own time-out knows better what is wrong: it comes first.
+        waitMs: settings["read.timeout"] + PATIENCE_MARGIN_MS,
+        onGivenUp: ({ message }) => {
+          this.#firstFailure ??= message;
+          this.#logger.error(message);
+        },
+      },
     });
     this.#prefetcher = new Prefetcher(this.#cache, { windowMax: settings["mount.read_ahead"] });
   }

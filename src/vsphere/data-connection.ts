@@ -57,9 +57,14 @@ export class DataConnection {
     this.#events = events;
   }
 
-  /** The peer is checked: requests may go out. */
-  open(socket: TLSSocket): void {
+  /** The peer is checked: requests may go out. @returns false when the connection is gone already */
+  open(socket: TLSSocket): boolean {
     this.#socket = socket;
+    if (this.#gone || socket.destroyed) {
+      socket.destroy();
+      this.#fail(new ConnectionError("UND_ERR_SOCKET"));
+      return false;
+    }
     socket.on("error", (error: Error) => {
       this.#fail(error);
     });
@@ -75,7 +80,7 @@ export class DataConnection {
     socket.on("close", () => {
       this.#fail(new ConnectionError("UND_ERR_SOCKET"));
     });
-    if (socket.destroyed) this.#fail(new ConnectionError("UND_ERR_SOCKET"));
+    return true;
   }
 
   /** Only when free. @returns false when nobody wants it any more: nothing was sent then */

@@ -2,8 +2,8 @@ import { UnreachableError } from "../errors.js";
 import { DataConnection, type DataRequest } from "./data-connection.js";
 import type { ConnectCallback, ConnectTarget, TrustingConnector } from "./tls.js";
 
-/** TLS records end at 16 KiB: several of them in one go, and a buffer small enough to stay in the processor's cache. */
-const RECEIVE_BYTES = 64 * 1024;
+/** A TLS record, which is what comes at a time; small enough to stay in the processor's cache. */
+const RECEIVE_BYTES = 16 * 1024;
 
 /** Servers close idle connections after 5 seconds and more (Node, nginx, hostd): a connection rests no longer than this. */
 const IDLE_MS = 4_000;
@@ -23,7 +23,8 @@ export class DataConnections {
   readonly #resting: { readonly connection: DataConnection; readonly timer: NodeJS.Timeout }[] = [];
   /** Requests that wait for a connection, first come first served; bounded by the readers above, who wait for each. */
   readonly #line: DataRequest[] = [];
-  #opening = 0;
+  /** Gives up the attempts under way. */
+  readonly #opening = new Set<() => void>();
   #closed = false;
 
   /** @param origin `https://host:port` */
@@ -55,6 +56,7 @@ export class DataConnections {
     this.#closed = true;
     for (const request of this.#line.splice(0)) request.handler.onResponseError(NO_CONTROLLER, closedHere());
     for (const connection of [...this.#all]) connection.destroy(closedHere());
+    for (const giveUp of [...this.#opening]) giveUp();
   }
 
   #serveLine(): void {
@@ -66,7 +68,7 @@ export class DataConnections {
       this.#serve(free.connection);
     }
     // Each of those that are being opened will take one.
-    while (this.#opening < this.#line.length && this.#all.size < this.#connectionsMax) this.#open();
+    while (this.#opening.size < this.#line.length && this.#all.size < this.#connectionsMax) this.#open();
   }
 
   /** Gives a free connection something to do, or lets it rest. */
@@ -92,7 +94,6 @@ export class DataConnections {
       },
     });
     this.#all.add(connection);
-    this.#opening++;
     const onread = {
       buffer: Buffer.allocUnsafeSlow(RECEIVE_BYTES),
       callback: (length: number, buffer: Uint8Array): boolean => {
@@ -101,7 +102,7 @@ export class DataConnections {
       },
     };
     const opened: ConnectCallback = (...[error, socket]) => {
-      this.#opening--;
+      this.#opening.delete(giveUp);
       if (error !== null) {
         this.#all.delete(connection);
         // Whoever has waited longest hears of it; the others may still be lucky.
@@ -110,11 +111,19 @@ export class DataConnections {
       } else if (this.#closed) {
         socket.destroy();
       } else {
-        connection.open(socket);
-        this.#serve(connection);
+        if (connection.open(socket)) {
+          this.#serve(connection);
+          return;
+        }
+        this.#line
+          .shift()
+          ?.handler.onResponseError(NO_CONTROLLER, new UnreachableError("The server closed the connection"));
+        this.#serveLine();
       }
     };
-    this.#connect(this.#target, opened, onread);
+    // The answer never comes before this returns.
+    const giveUp = this.#connect(this.#target, opened, onread);
+    this.#opening.add(giveUp);
   }
 
   #forget(connection: DataConnection): void {

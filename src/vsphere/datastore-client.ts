@@ -76,7 +76,7 @@ export class DatastoreClient {
       file,
       {
         method: "GET",
-        headers: { range: `bytes=${at}-${last}` },
+        headers: { range: `bytes=${at}-${last}`, "accept-encoding": "identity" },
         bodyBytesMax: ERROR_BODY_BYTES_MAX,
         target: (status, header) => rangeTarget(file, size, into, at, status, header),
       },
@@ -156,6 +156,10 @@ function rangeTarget(
   status: number,
   header: HeaderReader,
 ): Uint8Array | Error | undefined {
+  const coding = header("content-encoding") ?? "identity";
+  if (status < 300 && coding !== "identity") {
+    return new IntegrityError(`Cannot read ${shown(file)}: the server sent it ${coding}-coded, unasked`);
+  }
   if (status === 206) {
     const range = header("content-range") ?? "";
     const expected = `bytes ${at}-${at + into.length - 1}/${size}`;

@@ -25,7 +25,8 @@ export interface OnRead {
   readonly callback: (length: number, buffer: Uint8Array) => boolean;
 }
 
-export type TrustingConnector = (target: ConnectTarget, callback: ConnectCallback, onread?: OnRead) => void;
+/** @returns gives the attempt up; the callback hears of an error then */
+export type TrustingConnector = (target: ConnectTarget, callback: ConnectCallback, onread?: OnRead) => () => void;
 
 export type ConnectCallback = (...result: [null, TLSSocket] | [Error, null]) => void;
 
@@ -50,7 +51,10 @@ export function trustingConnector(trust: TlsTrust, connectMs: number): TrustingC
       socket.destroy();
       callback(problem, null);
     };
-    openTls(target, { ca: trust.ca, connectMs, onread }, opened);
+    const socket = openTls(target, { ca: trust.ca, connectMs, onread }, opened);
+    return () => {
+      socket.destroy();
+    };
   };
 }
 
@@ -84,7 +88,7 @@ interface TlsOptions {
   readonly onread?: OnRead | undefined;
 }
 
-function openTls(target: ConnectTarget, { ca, connectMs, onread }: TlsOptions, callback: ConnectCallback): void {
+function openTls(target: ConnectTarget, { ca, connectMs, onread }: TlsOptions, callback: ConnectCallback): TLSSocket {
   const host = target.hostname.replace(/^\[(.*)\]$/, "$1");
   const socket = tlsConnect({
     host,
@@ -110,6 +114,7 @@ function openTls(target: ConnectTarget, { ca, connectMs, onread }: TlsOptions, c
   // Stays for the life of the socket: its later errors belong to the HTTP client, which listens as well.
   socket.on("error", (error: Error) => settle?.(error, null));
   socket.once("close", () => settle?.(new Error("the server closed the connection during the TLS handshake"), null));
+  return socket;
 }
 
 function timeoutError(target: ConnectTarget, connectMs: number): UnreachableError {

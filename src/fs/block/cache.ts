@@ -52,6 +52,8 @@ export interface CacheOptions {
   readonly blockBytes?: number | undefined;
   /** Loads that may run at once before loading ahead has to wait; a function, since it is measured. */
   readonly parallel?: (() => number) | undefined;
+  /** How long a reader waits for its data, room for it included; without, for ever. `onGivenUp` hears of each failure. */
+  readonly patience?: { readonly waitMs: number; readonly onGivenUp: (error: Error) => void } | undefined;
 }
 
 /**
@@ -70,6 +72,7 @@ export class BlockCache {
   readonly #slabs: Slabs;
   readonly #fragments: Fragments;
   readonly #parallel: () => number;
+  readonly #patience: CacheOptions["patience"];
   /** By key; full slabs of fragments by their id. */
   readonly #held: LRUCache<number, HeldBlock | FragmentSlab>;
   /** Read to their end by a sequential reader; the kernel has them in its own cache now. Oldest first. */
@@ -95,6 +98,7 @@ export class BlockCache {
       );
     }
     this.#parallel = options.parallel ?? ((): number => countMax);
+    this.#patience = options.patience;
     this.#slabs = new Slabs(this.blockBytes, countMax, () => this.#evict());
     this.#held = new LRUCache({ max: countMax });
     this.#fragments = new Fragments(this.fragmentBytes, {
@@ -148,7 +152,7 @@ export class BlockCache {
   /**
    * Hands block or fragment `key` to `take`, loading it first when it is not there; concurrent readers share a load. A load
    * goes on without its readers: the next one finds the bytes.
-   * @throws what `load` threw; nothing is kept then, the next reader loads again
+   * @throws what `load` threw; nothing is kept then, the next reader loads again; DiskIoError after too long a wait
    */
   async get(key: number, load: Load, take: Take, signal: AbortSignal): Promise<ReadOutcome> {
     signal.throwIfAborted();
@@ -162,17 +166,29 @@ export class BlockCache {
     const loading = this.#loading.get(key) ?? this.#start(key, load);
     loading.takers.add(take);
     let onAbort: () => void = () => undefined;
+    let timer: NodeJS.Timeout | undefined;
     try {
       await new Promise<void>((resolve, reject) => {
-        onAbort = (): void => {
+        const leave = (reason: Error): void => {
           // From here on the caller's buffer is its own again.
           loading.takers.delete(take);
-          reject(abortReason(signal));
+          reject(reason);
+        };
+        onAbort = (): void => {
+          leave(abortReason(signal));
         };
         signal.addEventListener("abort", onAbort, { once: true });
         loading.done.then(resolve, reject);
+        if (this.#patience === undefined) return;
+        const { waitMs, onGivenUp } = this.#patience;
+        timer = setTimeout(() => {
+          const error = new DiskIoError(`Cannot read: no memory and no answer within ${waitMs / 1000} s`);
+          onGivenUp(error);
+          leave(error);
+        }, waitMs);
       });
     } finally {
+      clearTimeout(timer);
       signal.removeEventListener("abort", onAbort);
     }
     return "waited";
@@ -211,7 +227,7 @@ export class BlockCache {
     for (const key of [...this.#held.keys()]) this.#free(key);
     const filling = this.#fragments.end();
     if (filling !== undefined) this.#slabs.release(filling);
-    this.#slabs.dropFree();
+    this.#slabs.drop();
   }
 
   #find(key: number): Uint8Array | undefined {
@@ -238,12 +254,13 @@ export class BlockCache {
 
   async #load(key: number, load: Load, takers: ReadonlySet<Take>, onWasted?: () => void): Promise<void> {
     this.#loads++;
-    const place = await (key % KEYS_PER_BLOCK === 0 ? this.#blockPlace() : this.#fragments.reserve());
+    let place: Place | undefined;
     try {
+      place = await (key % KEYS_PER_BLOCK === 0 ? this.#blockPlace() : this.#fragments.reserve());
       await load(place.bytes);
     } catch (error) {
       this.#loading.delete(key);
-      place.discard();
+      place?.discard();
       this.onRoom();
       throw error;
     }

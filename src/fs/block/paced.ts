@@ -16,7 +16,7 @@ export function paced(
       try {
         await below.read(into, at, options);
       } catch (error) {
-        parallelism.fail(!options.signal.aborted && error instanceof VmmountError && error.retryable);
+        parallelism.fail(begin, !options.signal.aborted && error instanceof VmmountError && error.retryable);
         throw error;
       }
       parallelism.end(into.length, now() - begin);

@@ -25,6 +25,7 @@ export class Parallelism {
   #bestRate = 0;
   #bestTarget: number;
   #settledAt = 0;
+  #halvedAtMs = 0;
   #inFlight = 0;
   #epochStart: number | undefined;
   #epochReads = 0;
@@ -67,10 +68,14 @@ export class Parallelism {
     if (elapsedMs >= EPOCH_MS_MIN && this.#epochReads >= EPOCH_ROUNDS * this.#target) this.#endEpoch(elapsedMs);
   }
 
-  /** @param mayPass the same request may succeed later: the server may be overloaded */
-  fail(mayPass: boolean): void {
+  /**
+   * @param beganMs when the request began: of many that fail together only the first one counts
+   * @param mayPass the same request may succeed later: the server may be overloaded
+   */
+  fail(beganMs: number, mayPass: boolean): void {
     this.#inFlight--;
-    if (!mayPass) return;
+    if (!mayPass || beganMs < this.#halvedAtMs) return;
+    this.#halvedAtMs = this.#now();
     this.#settle(Math.max(Math.min(PARALLEL_MIN, this.#max), this.#target >> 1));
     this.#newEpoch();
   }

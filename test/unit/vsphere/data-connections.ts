@@ -1,12 +1,14 @@
 import { once } from "node:events";
-import type { AddressInfo } from "node:net";
-import { createServer, type TLSSocket } from "node:tls";
+import { type AddressInfo, createServer as createTcpServer, type Socket } from "node:net";
+import { connect, createServer, type TLSSocket } from "node:tls";
 import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
 import t, { type Test } from "tap";
 import type { HttpAnswer } from "../../../src/vsphere/http-exchange.js";
+import { DataConnections } from "../../../src/vsphere/data-connections.js";
 import { HttpClient } from "../../../src/vsphere/http.js";
 import { VSPHERE_LIMITS } from "../../../src/vsphere/limits.js";
+import { trustingConnector, type TrustingConnector } from "../../../src/vsphere/tls.js";
 import { parseServerUrl } from "../../../src/vsphere/server-url.js";
 import { patternBytes } from "../../fixtures/block/memory.js";
 import { holds } from "../../fixtures/property.js";
@@ -48,7 +50,8 @@ async function serve(t: Test, answer: (asked: Asked) => void, limits: Partial<ty
     });
   }).listen(0, "127.0.0.1");
   await once(server, "listening");
-  const url = `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const { port } = server.address() as AddressInfo;
+  const url = `https://127.0.0.1:${port}`;
   const client = new HttpClient(parseServerUrl(url), { insecure: true }, { ...VSPHERE_LIMITS, ...limits });
   t.teardown(async () => {
     await client[Symbol.asyncDispose]();
@@ -78,7 +81,7 @@ async function serve(t: Test, answer: (asked: Asked) => void, limits: Partial<ty
     const { filled } = await answered;
     return filled === length && Buffer.compare(into, CONTENT.subarray(from, from + length)) === 0;
   };
-  return { seen, sockets, get, read, client };
+  return { seen, sockets, get, read, client, port };
 }
 
 void t.test("ranges come whole over few connections that stay", async (t) => {
@@ -209,6 +212,7 @@ void t.test("hostile answers end in an error, never in bytes", async (t) => {
     "no HTTP": () => "SSH-2.0-x\r\n\r\n",
     "an endless head": () => `HTTP/1.1 206 x\r\n${"x: y\r\n".repeat(4000)}`,
     "an endless head without lines": () => "H".repeat(20_000),
+    "blanks and a NUL": () => `HTTP/1.1 206 x\r\na:${" ".repeat(16_000)}\0\r\n\r\n`,
     "two lengths": () => "HTTP/1.1 206 x\r\ncontent-length: 10\r\ncontent-length: 11\r\n\r\n0123456789",
     "a chunk without a size": () => "HTTP/1.1 206 x\r\ntransfer-encoding: chunked\r\n\r\nhello\r\n",
     "a chunk longer than it says": () => "HTTP/1.1 206 x\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhello\r\n",
@@ -312,4 +316,67 @@ void t.test("a header that would become two is refused", async (t) => {
     });
   await t.rejects(request("/a b", {}), TypeError);
   await t.rejects(request("/", { cookie: "a\r\nx: y" }), TypeError);
+});
+
+/** A handler, and what came of it. */
+function outcomeOf(data: DataConnections): Promise<string> {
+  const outcome = new Promise<string>((resolve) => {
+    const handler = {
+      onRequestStart: (): void => undefined,
+      onResponseStart: (): void => undefined,
+      onResponseData: (): void => undefined,
+      onResponseEnd: (): void => {
+        resolve("end");
+      },
+      onResponseError: (): void => {
+        resolve("error");
+      },
+    };
+    data.dispatch({ path: "/", headers: {}, stallMs: 100, handler });
+  });
+  return Promise.race([outcome, sleep(2000, "hangs")]);
+}
+
+void t.test("a connection that is gone before it is handed over carries no request", async (t) => {
+  const { port } = await serve(t, () => undefined);
+  for (const when of ["destroyed", "sent before it was asked"]) {
+    const sockets: TLSSocket[] = [];
+    const connector: TrustingConnector = (_, opened, onread) => {
+      const socket = connect({ host: "127.0.0.1", port, rejectUnauthorized: false });
+      sockets.push(socket);
+      socket.on("error", () => undefined);
+      socket.once("secureConnect", () => {
+        const isFirst = socket === sockets[0];
+        if (isFirst && when === "destroyed") socket.destroy();
+        else if (isFirst) onread?.callback(3, onread.buffer);
+        opened(null, socket);
+      });
+      return () => socket.destroy();
+    };
+    const data = new DataConnections(`https://127.0.0.1:${port}`, connector, 1);
+    t.equal(await outcomeOf(data), "error", when);
+    data.destroy();
+    await sleep(20);
+    t.ok(
+      sockets.every(({ destroyed }) => destroyed),
+      "no socket is left",
+    );
+  }
+});
+
+void t.test("closing the client ends connections that are being opened", async (t) => {
+  const accepted: Socket[] = [];
+  const silent = createTcpServer((socket) => {
+    accepted.push(socket);
+    socket.on("error", () => undefined).resume();
+  }).listen(0, "127.0.0.1");
+  await once(silent, "listening");
+  const { port } = silent.address() as AddressInfo;
+  const data = new DataConnections(`https://127.0.0.1:${port}`, trustingConnector({ insecure: true }, 60_000), 1);
+  const outcome = outcomeOf(data);
+  while (accepted.length === 0) await sleep(5);
+  data.destroy();
+  t.equal(await outcome, "error");
+  while (accepted[0]?.closed === false) await sleep(5);
+  silent.close();
 });

@@ -221,3 +221,20 @@ void t.test("disposing ends loads and readers, then the source below", async (t)
   await t.rejects(read(0), { message: /has been closed/ });
   t.equal(source.prefetch(0, nobody), "there", "there is nothing to wait for");
 });
+
+void t.test("a reader's patience ends whether it waits for memory or for the server", async (t) => {
+  const disk = gatedSource(patternBytes(8 * BLOCK));
+  const givenUp: string[] = [];
+  const patience = {
+    waitMs: 50,
+    onGivenUp: (error: Error): void => {
+      givenUp.push(error.message);
+    },
+  };
+  const source = cached(disk, new BlockCache({ bytesMax: 2 * BLOCK, blockBytes: BLOCK, patience }));
+  const reads = [0, 1, 2, 3].map((block) => source.read(new Uint8Array(BLOCK), bytes(block * BLOCK), { signal }));
+  for (const read of reads) await t.rejects(read, { name: "DiskIoError", message: /within 0.05 s/ });
+  t.equal(disk.waiting.length, 2, "loads go on for whoever comes next");
+  t.equal(givenUp.length, 4);
+  for (const waiting of [...disk.waiting]) waiting.finish();
+});

@@ -1,3 +1,4 @@
+import { setImmediate as tick } from "node:timers/promises";
 import t from "tap";
 import { BlockCache } from "../../../../src/fs/block/cache.js";
 import { Fragments, type FragmentSlab } from "../../../../src/fs/block/fragments.js";
@@ -131,17 +132,45 @@ void t.test("a slab is settled when it is full and nothing in it is loading; wha
     settle: (slab) => settled.push(slab),
   });
   const places = await Promise.all([fragments.reserve(), fragments.reserve(), fragments.reserve()]);
-  places[0]?.keep(10);
-  places[1]?.keep(11);
+  places[0].keep(10);
+  places[1].keep(11);
   t.equal(settled.length, 0, "one is loading");
-  places[2]?.discard();
+  places[2].discard();
   t.equal(settled.length, 0, "one is free again");
   const again = await fragments.reserve();
-  t.equal(again.bytes.byteOffset, places[2]?.bytes.byteOffset);
+  t.equal(again.bytes.byteOffset, places[2].bytes.byteOffset);
   again.keep(12);
   t.equal(settled.length, 1);
   t.ok(fragments.has(11));
   const [slab] = settled;
   if (slab !== undefined) fragments.forget(slab);
   t.notOk(fragments.has(11));
+});
+
+void t.test("a slab whose loads fail while the next one is waited for is not lost", async (t) => {
+  const cache = new BlockCache({ bytesMax: 4 * BLOCK, blockBytes: BLOCK });
+  const source = cache.register();
+  const gates: { resolve: () => void; reject: (error: Error) => void }[] = [];
+  const load = () => new Promise<void>((resolve, reject) => gates.push({ resolve, reject }));
+  for (let leak = 0; leak < 2; leak++) {
+    gates.length = 0;
+    const fragments = Array.from({ length: 16 }, (_, n) =>
+      cache.get(cache.fragmentKey(source, leak * 1000 + n), load, () => undefined, signal),
+    );
+    await tick();
+    const blocks = Array.from({ length: 3 - leak }, (_, n) =>
+      cache.get(cache.blockKey(source, leak * 1000 + 900 + n), load, () => undefined, signal),
+    );
+    await tick();
+    const last = cache.get(cache.fragmentKey(source, leak * 1000 + 500), load, () => undefined, signal);
+    const all = Promise.allSettled([...fragments, ...blocks, last]);
+    await tick();
+    for (const { reject } of gates.slice(0, 16)) reject(new Error("the connection broke"));
+    await tick();
+    for (const { resolve } of gates.slice(16)) resolve();
+    await tick();
+    for (const { resolve } of gates.slice(16)) resolve();
+    await all;
+  }
+  t.equal(cache.statistics.inFlightBytes, BLOCK, "only the slab that is being filled");
 });

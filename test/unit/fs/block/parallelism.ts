@@ -69,12 +69,15 @@ void t.test("a failure that may pass halves the number, and it recovers; any oth
   const line = { bytesPerMs: 1_000_000, delayMs: 20 };
   converse(parallelism, clock, line, 5000);
   parallelism.begin();
-  parallelism.fail(false);
+  parallelism.fail(clock.ms, false);
   t.equal(parallelism.target, 16);
   for (const expected of [8, 4, 2, 2]) {
-    parallelism.begin();
-    parallelism.fail(true);
-    t.equal(parallelism.target, expected);
+    clock.ms += 10;
+    const beganMs = clock.ms;
+    for (let together = 0; together < 5; together++) parallelism.begin();
+    clock.ms += 10;
+    for (let together = 0; together < 5; together++) parallelism.fail(beganMs, true);
+    t.equal(parallelism.target, expected, "failures of one moment count once");
   }
   converse(parallelism, clock, line, 60_000);
   t.equal(parallelism.target, 16);
@@ -98,7 +101,7 @@ void t.test("one request at a time stays one", (t) => {
   converse(parallelism, clock, { bytesPerMs: 1_000_000, delayMs: 20 }, 5000);
   t.equal(parallelism.target, 1);
   parallelism.begin();
-  parallelism.fail(true);
+  parallelism.fail(clock.ms, true);
   t.equal(parallelism.target, 1);
   t.end();
 });
