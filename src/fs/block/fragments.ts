@@ -78,22 +78,22 @@ export class Fragments {
   }
 
   async #open(): Promise<void> {
+    let bytes: Uint8Array;
+    try {
+      bytes = await this.#hooks.acquire();
+    } catch (error) {
+      this.#opening = undefined;
+      throw error;
+    }
+    // Without a pause from here: whoever finds nothing being opened must find the new slab.
     const before = this.#filling;
-    const bytes = await this.#acquire();
     const count = Math.floor(bytes.length / this.fragmentBytes);
     // The last in the list is used first.
     const free = Array.from({ length: count }, (_, index) => count - 1 - index);
     this.#filling = { kind: "fragments", id: -++this.#slabs, bytes, keys: [], free, loading: 0 };
+    this.#opening = undefined;
     // Loads that failed meanwhile have given places of it back, but nobody will fill it any more.
-    if (before?.loading === 0 && before.free.length > 0) this.#hooks.settle(before);
-  }
-
-  async #acquire(): Promise<Uint8Array> {
-    try {
-      return await this.#hooks.acquire();
-    } finally {
-      this.#opening = undefined;
-    }
+    if (before?.loading === 0) this.#hooks.settle(before);
   }
 
   #place(slab: FragmentSlab, index: number): Place {
