@@ -39,7 +39,9 @@ section("DESCRIPTION");
 out.push(
   roff(
     "vmmount snapshots a virtual machine on vSphere, shows its disks as flat, sparse, read-only image files under a directory, " +
-      "and removes the snapshot when the directory is unmounted. Any program that copies files can back them up.",
+      "and removes the snapshot when the directory is unmounted. Any program that copies files can back them up. " +
+      "Virtual machines that lie in a folder of this host, such as an NFS datastore or the folder of VMware Workstation, are " +
+      "shown as they lie there, without a server and without a snapshot (dir:///FOLDER); shut them down first.",
   ),
 );
 const commandSection = (command, path) => {

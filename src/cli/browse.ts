@@ -13,7 +13,9 @@ Examples:
   vmmount ls                    datacenters of the server
   vmmount ls /dc1               folders and VMs
   vmmount ls /dc1/web01         disks of a VM: what a backup holds, and what not and why
-  vmmount ls vc2:/dc1 --json    of the configured server "vc2"`;
+  vmmount ls vc2:/dc1 --json    of the configured server "vc2"
+  vmmount ls --server dir:///srv/vms          VMs in a folder of this host, such as an NFS datastore
+  vmmount ls --server dir:///srv/vms /web01   disks of one of them`;
 
 export function addLs(program: Command, edge: ProcessEdge): void {
   const command = program

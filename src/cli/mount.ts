@@ -21,6 +21,8 @@ Examples:
   vmmount mount /dc1/web01 /mnt/backup          snapshot web01, show its disks under /mnt/backup
   vmmount mount name:web01 /mnt/backup --quiesce require
   vmmount mount vc2:instanceuuid:5011… /mnt/b   a VM of the configured server "vc2"
+  vmmount mount --server dir:///srv/vms /web01 /mnt/backup
+                                                a VM in a folder of this host: shut it down first
   tar -C /mnt/backup -Scf web01.tar . && vmmount umount /mnt/backup
 
 Returns when the disks can be read; a background process serves them until "vmmount umount".`;
@@ -29,7 +31,10 @@ export function addMount(program: Command, edge: ProcessEdge): void {
   const command = program
     .command("mount")
     .summary("snapshot a VM and show its disks as read-only files")
-    .description("Snapshots a VM and shows its disks as flat, sparse, read-only image files under a directory.")
+    .description(
+      "Snapshots a VM and shows its disks as flat, sparse, read-only image files under a directory. " +
+        "A VM in a folder of this host (dir:///FOLDER) is shown without a snapshot.",
+    )
     .argument("<vm>", "the VM: /dc/folder/name, name:, uuid:, instanceuuid:, moref:, ipaddr:, vmx: …")
     .argument("<directory>", "an existing, empty directory")
     .option("--quiesce <auto|require|off>", "ask the guest to flush its file systems (default auto)")
