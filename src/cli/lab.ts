@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { once } from "node:events";
 import { isIP } from "node:net";
+import { resolve } from "node:path";
 import type { Command } from "commander";
 import { CancelledError, UsageError } from "../errors.js";
 import type { Lab } from "../lab/lab.js";
@@ -35,7 +36,9 @@ export function addLab(program: Command, edge: ProcessEdge): void {
       throw new UsageError("Cannot serve a lab: --dir is missing", { hint: "See vmmount lab --help" });
     const context = createContext(edge, flags);
     const { startLab } = await import("../lab/lab.js");
-    await using lab = await startLab({ directory: flags.dir, listen: address(flags.listen), logger: context.logger });
+    // The paths that it prints are for a configuration file, which is read from anywhere.
+    const directory = resolve(flags.dir);
+    await using lab = await startLab({ directory, listen: address(flags.listen), logger: context.logger });
     if (flags.rules !== undefined) lab.rules.load(await readRules(flags.rules));
     answer(context.terminal, labFacts(lab), () => describeLab(lab));
     if (!context.signal.aborted) await once(context.signal, "abort");

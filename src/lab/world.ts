@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { readdir } from "node:fs/promises";
+import { readdir, realpath } from "node:fs/promises";
 import { join } from "node:path";
 import pLimit from "p-limit";
 import type { Logger } from "../log.js";
@@ -10,6 +10,7 @@ import { needsConsolidation } from "./snapshots.js";
 
 /** Everything behind the servers: the machines with their disks, and who is told when they change. */
 export class World {
+  /** Absolute and without links, as is every path made from it: datastore requests are compared with real paths. */
   readonly directory: string;
   readonly datacenter: string;
   readonly datastores: readonly string[];
@@ -32,7 +33,8 @@ export class World {
     this.#state = state;
   }
 
-  static async open(directory: string, logger: Logger): Promise<World> {
+  static async open(given: string, logger: Logger): Promise<World> {
+    const directory = await realpath(given);
     const config = await readLabConfig(directory);
     const state = await readLabState(directory, randomUUID);
     const datastores = await folders(directory);

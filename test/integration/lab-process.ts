@@ -3,13 +3,13 @@ import { once } from "node:events";
 import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { createInterface } from "node:readline";
 import t from "tap";
 import { NODE_ARGUMENTS, PROGRAM, run } from "../fixtures/host/command-line.js";
 import { labDirectory } from "../fixtures/host/lab-host.js";
 import { LabProcess } from "../fixtures/host/lab-process.js";
-import { ProxyHost } from "../fixtures/host/proxy-host.js";
+import { NOTHING_LEFT, ProxyHost } from "../fixtures/host/proxy-host.js";
 import { checkRefusal, refusalFacts } from "../fixtures/host/refusals.js";
 
 /** `vmmount lab` and `vmmount lab init`, as a person uses them. */
@@ -66,6 +66,19 @@ void t.test("it says how to be reached, and that works; Ctrl-C ends it", async (
   child.kill("SIGINT");
   await closed;
   t.equal(child.exitCode, 0);
+});
+
+void t.test("a folder given as a relative path is served in full, and the paths it prints hold anywhere", async (t) => {
+  const directory = await labDirectory(t);
+  const lab = await LabProcess.start(t, relative(process.cwd(), directory));
+  t.equal(lab.facts.passwordFile, join(directory, ".lab", "password"));
+  t.equal(lab.facts.caFile, join(directory, ".lab", "tls", "certificate.pem"));
+  const host = await ProxyHost.make(t, lab.server);
+  const mounted = await host.vmmount(["mount", "name:web01", host.mountPoint]);
+  t.equal(mounted.code, 0, mounted.stderr);
+  const umount = await host.vmmount(["umount", host.mountPoint]);
+  t.equal(umount.code, 0, umount.stderr);
+  t.same(await host.leftovers(), NOTHING_LEFT);
 });
 
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {

@@ -1,9 +1,12 @@
 import { symlink, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import t from "tap";
+import { startLab } from "../../../src/lab/lab.js";
+import { silentLogger } from "../../../src/log.js";
 import { MIB } from "../../../src/units.js";
 import { LabClient } from "../../fixtures/lab-client.js";
-import { testLab } from "../../fixtures/lab.js";
+import { labDirectory } from "../../fixtures/host/lab-host.js";
+import { SMALL_LAB, testLab } from "../../fixtures/lab.js";
 
 const { lab, directory } = await testLab(t);
 const DS = "?dcPath=dc1&dsName=ds1";
@@ -74,6 +77,24 @@ await t.test("nothing outside the datastore", async (t) => {
     "web01/link",
   ]) {
     t.equal((await client.http(`/folder/${path}${DS}`)).status, 404, path);
+  }
+});
+
+await t.test("however the lab's folder is named: by a link, by a relative path", async (t) => {
+  const real = await labDirectory(t, SMALL_LAB);
+  const link = join(t.testdir({}), "link");
+  await symlink(real, link);
+  for (const named of [link, relative(process.cwd(), real)]) {
+    await using other = await startLab({
+      directory: named,
+      listen: { host: "127.0.0.1", port: 0 },
+      logger: silentLogger(),
+    });
+    const client = await LabClient.loggedIn(other);
+    const get = (name: string) => client.http(`/folder/web01/${name}${DS}`, { headers: { range: "bytes=0-511" } });
+    t.equal((await get("web01.vmdk")).status, 206, named);
+    t.equal((await get("web01-flat.vmdk")).status, 500, "and what a running machine locks is known to be locked");
+    t.equal(other.vm("web01").folder, join(real, "ds1", "web01"));
   }
 });
 
