@@ -16,6 +16,7 @@ import {
 import { VMX_BYTES_MAX } from "../image/vmx.js";
 import { joinInventoryPath, type LocatorForm, splitInventoryPath } from "../locator.js";
 import type { Logger } from "../log.js";
+import { sortedByPath } from "../path-order.js";
 import { safeFileName } from "../safe-file-name.js";
 import { inspectDisk } from "./disk-image.js";
 import { FileSource } from "./file-source.js";
@@ -153,8 +154,4 @@ export class LocalFolder implements Hypervisor {
     if (vm?.ref !== ref) throw new NotFoundError(`Cannot find VM "${ref}" in ${this.identity.url}`);
     return vm;
   }
-}
-
-function sortedByPath<T extends { readonly path: string }>(entries: readonly T[]): T[] {
-  return entries.toSorted((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0));
 }

@@ -4,6 +4,7 @@ import { matchesGlob } from "../glob.js";
 import type { VmIdentity } from "../hypervisor.js";
 import type { LocatorForm } from "../locator.js";
 import type { Logger } from "../log.js";
+import { sortedByPath } from "../path-order.js";
 import type { LocalInventory, VmFolder } from "./inventory.js";
 import type { LocalRoot } from "./root.js";
 import { identify, readVmx } from "./vm-description.js";
@@ -69,7 +70,7 @@ async function search(filter: (vm: VmIdentity) => boolean, scope: Scope): Promis
     const identity = await tolerantIdentity(vm, scope);
     if (filter(identity)) found.push(identity);
   }
-  return found.sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0));
+  return sortedByPath(found);
 }
 
 /** One damaged .vmx file must not hide all other VMs; describing or mounting this one fails and says why. */

@@ -4,6 +4,7 @@ import { NotFoundError } from "../errors.js";
 import type { VmIdentity } from "../hypervisor.js";
 import { matchesGlob } from "../glob.js";
 import { escapeInventoryName, type LocatorForm, unescapeInventoryName } from "../locator.js";
+import { sortedByPath } from "../path-order.js";
 import { child, childrenNamed, textAt } from "./element.js";
 import { isMissingMethod, SoapFault } from "./faults.js";
 import { type Lineage, lineagesOf } from "./inventory-tree.js";
@@ -11,7 +12,7 @@ import type { ObjectProperties, PropertyCollector } from "./property-collector.j
 import { findAllByUuid, findByInventoryPath, findByUuid } from "./requests.js";
 import type { Session } from "./session.js";
 import type { MoRef } from "./soap-message.js";
-import { IDENTITY_PATHS, sortedByPath, toIdentities, toIdentity } from "./vm-identity.js";
+import { IDENTITY_PATHS, toIdentities, toIdentity } from "./vm-identity.js";
 import type { XmlElement } from "./xml.js";
 
 interface Scope {

@@ -1,5 +1,6 @@
 import type { VmIdentity } from "../hypervisor.js";
 import { joinInventoryPath, type PowerState, unescapeInventoryName } from "../locator.js";
+import { sortedByPath } from "../path-order.js";
 import { childrenNamed, textAt } from "./element.js";
 import { type Lineage, lineagesOf } from "./inventory-tree.js";
 import type { ObjectProperties, PropertyCollector } from "./property-collector.js";
@@ -33,10 +34,6 @@ export async function toIdentities(
 ): Promise<VmIdentity[]> {
   const lineages = await lineagesOf(vms, properties, signal);
   return sortedByPath(vms.map((vm) => toIdentity(vm, lineages.get(vm.obj.id))));
-}
-
-export function sortedByPath(vms: readonly VmIdentity[]): VmIdentity[] {
-  return vms.toSorted((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0));
 }
 
 export function toIdentity({ obj, values }: ObjectProperties, lineage: Lineage | undefined): VmIdentity {
