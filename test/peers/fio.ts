@@ -9,8 +9,11 @@ import { NOTHING_LEFT, ProxyHost } from "../fixtures/host/proxy-host.js";
 /** The data disk of the small lab. */
 const DISK_BYTES = 64 * MIB;
 
-/** Every 4 KiB that fio wrote holds its own place and checksum: it knows by itself what each read must give. */
-const WRITTEN = [`--size=${DISK_BYTES}`, "--bs=4k", "--verify=crc32c"];
+/**
+ * Every 4 KiB that fio wrote holds its own place and checksum: it knows by itself what each read must give, without the
+ * state file that it would leave in the working directory.
+ */
+const WRITTEN = [`--size=${DISK_BYTES}`, "--bs=4k", "--verify=crc32c", "--verify_state_save=0"];
 
 const JOBS: Readonly<Record<string, readonly string[]>> = {
   "random reads, sixteen at a time": ["--rw=randread", "--ioengine=libaio", "--iodepth=16", "--direct=1"],
