@@ -1,5 +1,5 @@
 import { copyFile, link, mkdir, readdir, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { LAB_CONFIG_NAME, type LabConfigInput } from "../../src/lab/lab-config.js";
 import { writeMachineFiles } from "../../src/lab/init/machine-files.js";
 import { makeNoiseFile, spreadStretches, type Stretch } from "./noise.js";
@@ -16,12 +16,19 @@ export interface Site {
   /** The machine with a thin disk, and a second disk that is full of as much data. */
   readonly thin: string;
   readonly small: readonly string[];
-  /** Folder of VM folders with the full machine, for reading without a server. */
-  readonly localDirectory: string;
-  /** The flat file of the full disk, as the local folder has it. */
-  readonly denseFlat: string;
-  /** Its descriptor. */
-  readonly denseDescriptor: string;
+  /** The full machine again, for reading without a server. */
+  readonly local: LocalMachine;
+}
+
+/** A machine with one full disk in a folder of VM folders. */
+export interface LocalMachine {
+  /** The folder of VM folders. */
+  readonly directory: string;
+  readonly name: string;
+  /** The flat file of its disk. */
+  readonly flat: string;
+  /** The descriptor of its disk. */
+  readonly descriptor: string;
 }
 
 interface NewDisk {
@@ -46,24 +53,40 @@ export async function makeSite(directory: string, options: Options): Promise<Sit
   const config: LabConfigInput = { version: 1, datacenter: "dc1", machines: off };
   await writeFile(join(labDirectory, LAB_CONFIG_NAME), JSON.stringify(config));
 
-  const localDirectory = join(directory, "vms");
-  const machine = join(localDirectory, "dense");
-  await mkdir(machine, { recursive: true });
-  for (const name of await readdir(join(labDirectory, "ds1", "dense"))) {
-    const from = join(labDirectory, "ds1", "dense", name);
-    // Nobody writes to it, and a second gigabyte would only take time.
-    if (name.endsWith("-flat.vmdk")) await link(from, join(machine, name));
-    else await copyFile(from, join(machine, name));
-  }
+  const local = localMachine(join(directory, "vms"), "dense");
+  // Nobody writes to it, and a second gigabyte would only take time.
+  await placeMachine(join(labDirectory, "ds1", "dense"), local, (from, to) =>
+    to === local.flat ? link(from, to) : copyFile(from, to),
+  );
   return {
     labDirectory,
     dense: "dense",
     thin: "thin",
     small,
-    localDirectory,
-    denseFlat: join(machine, "dense-flat.vmdk"),
-    denseDescriptor: join(machine, "dense.vmdk"),
+    local,
   };
+}
+
+function localMachine(directory: string, name: string): LocalMachine {
+  const folder = join(directory, name);
+  return { directory, name, flat: join(folder, `${name}-flat.vmdk`), descriptor: join(folder, `${name}.vmdk`) };
+}
+
+/** The same machine in another folder. */
+export async function copyMachine(machine: LocalMachine, directory: string): Promise<LocalMachine> {
+  const copy = localMachine(directory, machine.name);
+  await placeMachine(dirname(machine.flat), copy, (from, to) => copyFile(from, to));
+  return copy;
+}
+
+async function placeMachine(
+  from: string,
+  machine: LocalMachine,
+  place: (from: string, to: string) => Promise<void>,
+): Promise<void> {
+  const folder = dirname(machine.flat);
+  await mkdir(folder, { recursive: true });
+  for (const name of await readdir(from)) await place(join(from, name), join(folder, name));
 }
 
 function full(size: number): NewDisk {

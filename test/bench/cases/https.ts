@@ -64,7 +64,7 @@ function entrantsFor(bench: Workbench, { address }: RunningLab, host: ProxyHost)
       const started = await contender.start(owner);
       const reading = { bytes: options.diskBytes, access: "buffered", limitMs: options.readLimitMs, signal } as const;
       const sample = await rateAndCost(started.pids, () => readSequentially(started.path, reading));
-      await mustEqual(started, site.denseFlat, options.diskBytes);
+      await mustEqual(started, site.local.flat, options.diskBytes);
       return sample;
     },
   });

@@ -4,6 +4,7 @@ import type { CleanupStack } from "../../../src/cleanup.js";
 import type { Contender, Started } from "../contender.js";
 import type { LabAddress } from "../lab-address.js";
 import { Program } from "../programs.js";
+import type { LocalMachine } from "../site.js";
 import type { Workbench } from "../workbench.js";
 import { hasSize, unmountLater } from "./mounted.js";
 
@@ -11,8 +12,8 @@ export const NBDKIT_CURL = "nbdkit curl + nbdfuse";
 export const NBDKIT_CURL_AHEAD = "nbdkit curl, readahead + nbdfuse";
 
 /** A local file. */
-export function nbdkitFile(bench: Workbench): Contender {
-  return { name: "nbdkit file + nbdfuse", start: (owner) => throughNbd(bench, owner, ["file", bench.site.denseFlat]) };
+export function nbdkitFile(bench: Workbench, machine: LocalMachine): Contender {
+  return { name: "nbdkit file + nbdfuse", start: (owner) => throughNbd(bench, owner, ["file", machine.flat]) };
 }
 
 /** The file on the datastore, over https. @param filters nbdkit's own, such as readahead */

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { CleanupStack } from "../../../src/cleanup.js";
 import { ProxyHost } from "../../fixtures/host/proxy-host.js";
 import type { Contender, Started } from "../contender.js";
+import type { LocalMachine } from "../site.js";
 import { ownerOf, type Workbench } from "../workbench.js";
 
 /** Where a mounted machine comes from. */
@@ -51,8 +52,8 @@ export function localHost(bench: Workbench, owner: CleanupStack): Promise<ProxyH
 }
 
 /** The full machine in a local folder, with and without the kernel reading for the daemon. */
-export function localVmmounts(bench: Workbench, host: ProxyHost): Contender[] {
-  const machine = { server: `dir://${bench.site.localDirectory}`, locator: `/${bench.site.dense}` };
+export function localVmmounts(host: ProxyHost, { directory, name }: LocalMachine): Contender[] {
+  const machine = { server: `dir://${directory}`, locator: `/${name}` };
   return [
     vmmount(VMMOUNT, host, machine),
     vmmount(VMMOUNT_COPYING, host, { ...machine, env: { VMMOUNT_PASSTHROUGH: "off" } }),
