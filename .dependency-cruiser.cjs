@@ -108,6 +108,13 @@ module.exports = {
       from: { path: "^src/fs/block/" },
       to: { path: "^src/fs/", pathNot: "^src/fs/block/" },
     },
+    {
+      name: "kernel-driver-knows-no-libfuse",
+      severity: "error",
+      comment: "What both FUSE drivers need is in src/fs/fuse; what libfuse needs besides is in src/fs/fuse-native.",
+      from: { path: "^src/fs/", pathNot: "^src/fs/fuse-native/" },
+      to: { path: "^src/fs/fuse-native/" },
+    },
     ...DOORS.map(([name, from, why]) => ({
       name: `one-door-${name.split("|")[0]}`,
       severity: "error",

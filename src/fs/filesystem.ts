@@ -4,6 +4,9 @@ import type { Bytes } from "../units.js";
 export type Inode = number;
 export const ROOT_INODE: Inode = 1;
 
+/** The longest name of a directory entry, such as every Linux file system has. */
+export const NAME_BYTES_MAX = 255;
+
 export interface NodeAttributes {
   readonly inode: Inode;
   readonly kind: "file" | "directory";

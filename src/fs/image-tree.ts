@@ -4,6 +4,7 @@ import {
   type DirectoryEntry,
   type FileSystem,
   type Inode,
+  NAME_BYTES_MAX,
   type NodeAttributes,
   type OpenFile,
   ROOT_INODE,
@@ -42,8 +43,6 @@ interface Directory {
   readonly byName: ReadonlyMap<string, NodeAttributes>;
 }
 
-/** Such as every Linux file system has. */
-const NAME_BYTES_MAX = 255;
 /** What a small directory has on ext4. */
 const DIRECTORY_BYTES = bytes(4096);
 /** Even an empty disk shows a block: tar -S archives nothing of a file that claims to occupy nothing. */

@@ -1,23 +1,23 @@
-import { readFile, realpath, stat } from "node:fs/promises";
-import { setTimeout as sleep } from "node:timers/promises";
+import { readFile } from "node:fs/promises";
 import { promisify } from "node:util";
-import { BusyError, MissingCapabilityError, NotFoundError, UsageError } from "../../errors.js";
-import { MNT_DETACH, umount, UMOUNT_NOFOLLOW } from "../../libc.js";
+import { BusyError, MissingCapabilityError, UsageError } from "../../errors.js";
 import type { Logger } from "../../log.js";
 import { MOUNT_TYPE, readMountInfo, topMountAt } from "../../mount-info.js";
 import type { FileSystem } from "../filesystem.js";
 import type { FuseDriver, Mounted, MountOptions } from "../fuse-driver.js";
+import { startedInTime } from "../fuse/connection-start.js";
+import { directMountCalls } from "../fuse/direct-mount.js";
 import { raiseReadAhead, READ_AHEAD_KIB } from "../fuse/kernel-controls.js";
+import type { MountCalls } from "../fuse/mount-calls.js";
+import { mountPoint } from "../fuse/mount-point.js";
 import { hasSysAdmin } from "../fuse/mount-rights.js";
 import { checkFuseDevice } from "../fuse/open-device.js";
+import { ServedMount } from "../fuse/served-mount.js";
 import { fuseDescriptors } from "./fuse-descriptor.js";
+import { LibfuseServer } from "./libfuse-server.js";
 import { libfuseOptions } from "./mount-options.js";
-import { NativeMount } from "./native-mount.js";
 import { ServedFileSystem } from "./native-operations.js";
 import { loadFuseNative, type NativeFuse, type NativeFusePackage } from "./package.js";
-
-/** The kernel starts the connection with the mount: without it by now, nothing works. */
-const INIT_MS = 10_000;
 
 /** fuse-native copies the path into 1024 bytes and would mount at what fits. */
 const PATH_BYTES_MAX = 1023;
@@ -48,25 +48,28 @@ async function mountThroughLibfuse(
   const Fuse = await checkFuseNative();
   checkUser(options);
   const target = await mountPoint(where);
+  checkLength(target, where);
   const text = libfuseOptions(options);
   const served = new ServedFileSystem(filesystem, logger, options.replyBytesMax);
   // No time-out of the package's: it would answer for a read that still runs, and the block stack has limits of its own.
   const fuse = new Fuse(target, served, { timeout: false });
   fuse._fuseOptions = () => text;
+  // The package unmounts lazily even under open files: what it has mounted is unmounted as the kernel driver's mounts are.
+  const calls = directMountCalls();
   const before = await fuseDescriptors();
-  await started(fuse, target);
+  await started(fuse, target, calls);
   const fds = [...(await fuseDescriptors())].filter((fd) => !before.has(fd));
   const device = topMountAt(await readMountInfo(), target);
   const [fd] = fds;
   if (fd === undefined || fds.length > 1 || device?.type !== MOUNT_TYPE) {
-    await umount(target, MNT_DETACH | UMOUNT_NOFOLLOW);
+    await calls.detach(target);
     throw new BusyError(`Cannot mount at ${target}: somebody else mounted at the same time`);
   }
   const readAhead = (await raiseReadAhead(device.device, logger)) ? `${READ_AHEAD_KIB / 1024} MiB` : "128 KiB";
-  return new NativeMount(
-    { fuse, fd, where: target, device: device.device, served, logger },
-    `fuse-native (libfuse 2), reads up to 128 KiB, read-ahead ${readAhead}, holes are not shown`,
-  );
+  const server = new LibfuseServer({ fuse, fd, served });
+  const mounted = new ServedMount({ where: target, device: device.device, calls, server, logger });
+  mounted.description = `fuse-native (libfuse 2), reads up to 128 KiB, read-ahead ${readAhead}, holes are not shown`;
+  return mounted;
 }
 
 /**
@@ -90,39 +93,19 @@ function checkUser({ uid, gid }: MountOptions): void {
   throw new UsageError(`Cannot mount for user ${uid}, group ${gid}: fuse-native mounts for the user that runs it only`);
 }
 
-/** The directory as the kernel will list it. Asked before mounting: afterwards the path leads to ourselves. */
-async function mountPoint(where: string): Promise<string> {
-  let target: string;
-  try {
-    target = await realpath(where);
-    if (!(await stat(target)).isDirectory()) throw new UsageError(`Cannot mount at ${where}: it is not a directory`);
-  } catch (cause) {
-    const code = (cause as NodeJS.ErrnoException).code;
-    if (code === "ENOENT") throw new NotFoundError(`Cannot mount at ${where}: there is no such directory`, { cause });
-    if (code !== "ENOTCONN") throw cause;
-    const hint = `Remove it with "umount -l ${where}"`;
-    throw new BusyError(`Cannot mount at ${where}: the mount of a dead process is there`, { cause, hint });
-  }
-  if (Buffer.byteLength(target) > PATH_BYTES_MAX) {
-    throw new UsageError(`Cannot mount at ${where}: fuse-native takes paths of at most ${PATH_BYTES_MAX} bytes`);
-  }
-  return target;
+/** @throws UsageError when fuse-native would mount somewhere else */
+function checkLength(target: string, where: string): void {
+  if (Buffer.byteLength(target) <= PATH_BYTES_MAX) return;
+  throw new UsageError(`Cannot mount at ${where}: fuse-native takes paths of at most ${PATH_BYTES_MAX} bytes`);
 }
 
 /** Resolves when the kernel has started the connection. */
-async function started(fuse: NativeFuse, target: string): Promise<void> {
-  const stop = new AbortController();
-  const late = sleep(INIT_MS, undefined, { signal: stop.signal }).then(
-    () => {
-      throw new MissingCapabilityError(`Cannot mount at ${target}: the kernel did not start the FUSE connection`);
-    },
-    () => undefined,
-  );
+async function started(fuse: NativeFuse, target: string, calls: MountCalls): Promise<void> {
   try {
-    await Promise.race([promisify(fuse.mount.bind(fuse))(), late]);
+    await startedInTime(target, promisify(fuse.mount.bind(fuse))());
   } catch (cause) {
     if (cause instanceof MissingCapabilityError) {
-      await umount(target, MNT_DETACH | UMOUNT_NOFOLLOW);
+      await calls.detach(target);
       throw cause;
     }
     const { message } = cause as Error;
@@ -132,7 +115,5 @@ async function started(fuse: NativeFuse, target: string): Promise<void> {
     }
     const hint = "Run as root; a container needs CAP_SYS_ADMIN and an AppArmor profile that allows mounts";
     throw new MissingCapabilityError(`Cannot mount at ${target}: libfuse says "${message}"`, { cause, hint });
-  } finally {
-    stop.abort();
   }
 }

@@ -1,27 +1,13 @@
-import type { FileSystem, NodeAttributes } from "../filesystem.js";
+import { type FileSystem, NAME_BYTES_MAX, type NodeAttributes } from "../filesystem.js";
+import { blocksOf, modeOf, PREFERRED_IO_BYTES } from "../fuse/file-status.js";
 import type { NativeStat, NativeStatfs } from "./package.js";
-
-/** File types of st_mode (linux/stat.h). */
-const S_IFDIR = 0o040000;
-const S_IFREG = 0o100000;
-
-const STAT_BLOCK_BYTES = 512;
-
-/**
- * The fewest blocks of a file with bytes: one page. `tar -S` archives a file of 0 blocks as one hole without reading
- * it, which is silent loss.
- */
-const BLOCKS_MIN = 8;
-
-/** st_blksize: what programs take as a good buffer size; libfuse asks for as much at once. */
-const PREFERRED_IO_BYTES = 128 * 1024;
 
 const UINT32_END = 2 ** 32;
 
 export function nativeStatOf(node: NodeAttributes): NativeStat {
   const time = Math.floor(node.timeMs);
   return {
-    mode: (node.kind === "directory" ? S_IFDIR : S_IFREG) | node.mode,
+    mode: modeOf(node),
     uid: node.uid,
     gid: node.gid,
     size: node.size,
@@ -43,13 +29,7 @@ function inode32(inode: number): number {
   return inode % UINT32_END || UINT32_END - 1;
 }
 
-function blocksOf(node: NodeAttributes): number {
-  const blocks = Math.ceil(node.allocated / STAT_BLOCK_BYTES);
-  return node.size > 0 ? Math.max(blocks, BLOCKS_MIN) : blocks;
-}
-
 const STATFS_BLOCK_BYTES_MIN = 4096;
-const NAME_BYTES_MAX = 255;
 
 /** Blocks of 4 KiB, or as much larger as it takes to count the tree in 32 bits: a 62 TiB disk has 2^34 of 4 KiB. */
 export function nativeStatfsOf({ totalBytes, fileCount }: FileSystem): NativeStatfs {

@@ -1,38 +1,13 @@
 import type { NodeAttributes } from "../filesystem.js";
+import { blocksOf, fileType, modeOf, PREFERRED_IO_BYTES } from "./file-status.js";
 import type { Attr, EntryOut } from "./protocol.js";
-
-/** The tree never changes while mounted, so the kernel may keep names and attributes: a day, in seconds. */
-export const VALID_SECONDS = 24 * 3600;
-
-/** File types of st_mode (linux/stat.h). */
-const S_IFDIR = 0o040000;
-const S_IFREG = 0o100000;
+import { VALID_SECONDS } from "./validity.js";
 
 /** d_type of a directory entry is st_mode >> 12. */
 const TYPE_SHIFT = 12;
 
-const STAT_BLOCK_BYTES = 512;
-
-/**
- * The fewest blocks of a file with bytes: one page. `tar -S` archives a file of 0 blocks as one hole without reading
- * it, which is silent loss.
- */
-const BLOCKS_MIN = 8;
-
-/** st_blksize: what programs take as a good buffer size. */
-const PREFERRED_IO_BYTES = 128 * 1024;
-
-function blocksOf(node: NodeAttributes): number {
-  const blocks = Math.ceil(node.allocated / STAT_BLOCK_BYTES);
-  return node.size > 0 ? Math.max(blocks, BLOCKS_MIN) : blocks;
-}
-
-function typeOf(node: NodeAttributes): number {
-  return node.kind === "directory" ? S_IFDIR : S_IFREG;
-}
-
 export function direntType(node: NodeAttributes): number {
-  return typeOf(node) >> TYPE_SHIFT;
+  return fileType(node) >> TYPE_SHIFT;
 }
 
 export function attrOf(node: NodeAttributes): Attr {
@@ -48,7 +23,7 @@ export function attrOf(node: NodeAttributes): Attr {
     atimensec: nanoseconds,
     mtimensec: nanoseconds,
     ctimensec: nanoseconds,
-    mode: typeOf(node) | node.mode,
+    mode: modeOf(node),
     nlink: node.links,
     uid: node.uid,
     gid: node.gid,

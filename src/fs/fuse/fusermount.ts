@@ -8,6 +8,7 @@ import { readMountInfo, topMountAt } from "../../mount-info.js";
 import type { MountOptions } from "../fuse-driver.js";
 import type { MountCalls } from "./mount-calls.js";
 import { checkFuseDevice } from "./open-device.js";
+import { optionWords } from "./option-words.js";
 
 const closeDescriptor = promisify(close);
 
@@ -65,7 +66,7 @@ async function othersAreForbidden(): Promise<boolean> {
 async function mountThroughFusermount(target: string, options: MountOptions): Promise<number> {
   const [ours, theirs] = socketPair();
   try {
-    const ended = await runFusermount(["-o", optionWords(options), "--", target], theirs);
+    const ended = await runFusermount(["-o", optionWords(options).join(","), "--", target], theirs);
     if (ended.code !== 0) throw fusermountError("mount", target, ended.complaint);
     // It has exited: the descriptor lies in the socket's queue.
     const fd = receiveDescriptor(ours);
@@ -74,13 +75,6 @@ async function mountThroughFusermount(target: string, options: MountOptions): Pr
   } finally {
     await Promise.all([closeDescriptor(ours), closeDescriptor(theirs)]);
   }
-}
-
-/** Owner and rootmode are fusermount3's to choose: the real user, a directory. A comma in a value is escaped. */
-export function optionWords(options: MountOptions): string {
-  const source = options.source.replace(/[\\,]/g, "\\$&");
-  const words = ["ro", "nosuid", "nodev", "noexec", "default_permissions", `fsname=${source}`, "subtype=vmmount"];
-  return [...words, ...(options.allowOther ? ["allow_other"] : [])].join(",");
 }
 
 interface Ended {

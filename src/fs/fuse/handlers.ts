@@ -1,7 +1,8 @@
 import { encoded } from "../../binary.js";
 import { bytes } from "../../units.js";
 import type { Errno } from "../errno.js";
-import { attrOf, entryOf, NEGATIVE_ENTRY, VALID_SECONDS } from "./attributes.js";
+import { NAME_BYTES_MAX } from "../filesystem.js";
+import { attrOf, entryOf, NEGATIVE_ENTRY } from "./attributes.js";
 import { DirectoryListing } from "./directory.js";
 import { negotiate } from "./init.js";
 import {
@@ -22,6 +23,7 @@ import {
   type ReadIn,
 } from "./protocol.js";
 import type { Session } from "./session.js";
+import { VALID_SECONDS } from "./validity.js";
 
 /** The answer's bytes, an errno, or "none": the request has no answer, or its handler sends it by itself. */
 export type Outcome = Uint8Array | Errno | "none";
@@ -30,7 +32,6 @@ const EMPTY = new Uint8Array(0);
 
 /** What statfs counts in: df shows the same numbers whatever it is. */
 const STATFS_BLOCK_BYTES = 4096;
-const NAME_BYTES_MAX = 255;
 
 export function init(session: Session, _header: InHeader, request: InitIn): Outcome {
   const answer = negotiate(request, session.limits);

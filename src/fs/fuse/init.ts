@@ -1,5 +1,6 @@
 import type { Cursor } from "../../binary.js";
 import { KIB, MIB } from "../../units.js";
+import { BACKGROUND_MAX, CONGESTION_THRESHOLD } from "./background-requests.js";
 import { INIT_FLAGS, INIT_FLAGS2_PASSTHROUGH, initIn, initIn2, type InitIn, type InitOut } from "./protocol.js";
 
 /** FUSE 7.x: major 7 since Linux 2.6.14. */
@@ -22,11 +23,6 @@ const MAX_WRITE = 4096;
  * fuse_dev_do_read). No request of a read-only mount is longer: names end at 1 KiB.
  */
 export const REQUEST_BYTES_MAX = 8 * KIB;
-
-/** Read-ahead requests the kernel may have outstanding: 64 of 1 MiB cover 20 ms at 3 GB/s; the default is 12. */
-const BACKGROUND_MAX = 64;
-/** Above this the kernel holds read-ahead back; three quarters, as its own default. */
-const CONGESTION_THRESHOLD = 48;
 
 /**
  * Why each flag: ASYNC_READ and ASYNC_DIO let several READs of one file run at once; EXPLICIT_INVAL_DATA keeps the page

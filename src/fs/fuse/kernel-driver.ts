@@ -1,28 +1,28 @@
 import { close } from "node:fs";
-import { readFile, realpath, stat } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { endianness } from "node:os";
 import { promisify } from "node:util";
-import { BusyError, MissingCapabilityError, NotFoundError, UsageError } from "../../errors.js";
+import { BusyError, MissingCapabilityError } from "../../errors.js";
 import { pageSize } from "../../libc.js";
 import type { Logger } from "../../log.js";
+import { MOUNT_TYPE, readMountInfo, topMountAt } from "../../mount-info.js";
 import { KIB, MIB } from "../../units.js";
 import type { FileSystem } from "../filesystem.js";
 import type { FuseDriver, Mounted, MountOptions } from "../fuse-driver.js";
+import { startedInTime } from "./connection-start.js";
+import { DeviceServer } from "./device-server.js";
 import type { Negotiated } from "./init.js";
 import { raiseReadAhead, READ_AHEAD_KIB } from "./kernel-controls.js";
-import { KernelMount } from "./kernel-mount.js";
-import { MOUNT_TYPE, readMountInfo, topMountAt } from "../../mount-info.js";
 import { fusermountCalls } from "./fusermount.js";
 import type { MountCalls } from "./mount-calls.js";
+import { mountPoint } from "./mount-point.js";
 import { mountCalls } from "./mount-rights.js";
 import { deviceBackingFiles } from "./passthrough.js";
 import { Replies } from "./replies.js";
+import { ServedMount } from "./served-mount.js";
 import { Session } from "./session.js";
 
 const closeDescriptor = promisify(close);
-
-/** The kernel sends INIT during mount(2): without it by now, nothing works. */
-const INIT_MS = 10_000;
 
 export interface KernelFuseOptions {
   readonly logger: Logger;
@@ -77,7 +77,7 @@ async function mountThroughKernel(
     backing: deviceBackingFiles(fd),
     reads: { bytesMax: options.replyBytesMax },
   });
-  const mounted = new KernelMount({ fd, where: target, device, calls, session, logger });
+  const mounted = new ServedMount({ where: target, device, calls, server: new DeviceServer(fd, session), logger });
   try {
     const agreed = await initialised(session, mounted, target);
     mounted.description = describe(agreed, await largerReadAhead(calls, device, logger));
@@ -86,21 +86,6 @@ async function mountThroughKernel(
     await mounted.abandon();
     throw error;
   }
-}
-
-/** The directory as the kernel will list it. Asked before mounting: afterwards the path leads to ourselves. */
-async function mountPoint(where: string): Promise<string> {
-  try {
-    const target = await realpath(where);
-    if ((await stat(target)).isDirectory()) return target;
-  } catch (cause) {
-    const code = (cause as NodeJS.ErrnoException).code;
-    if (code === "ENOENT") throw new NotFoundError(`Cannot mount at ${where}: there is no such directory`, { cause });
-    if (code !== "ENOTCONN") throw cause;
-    const hint = `Remove it with "umount -l ${where}"`;
-    throw new BusyError(`Cannot mount at ${where}: the mount of a dead process is there`, { cause, hint });
-  }
-  throw new UsageError(`Cannot mount at ${where}: it is not a directory`);
 }
 
 /** @returns whether it is larger now */
@@ -123,19 +108,12 @@ async function maxPagesLimit(): Promise<number | undefined> {
 }
 
 async function initialised(session: Session, mounted: Mounted, target: string): Promise<Negotiated> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      reject(new MissingCapabilityError(`Cannot mount at ${target}: the kernel did not start the FUSE connection`));
-    }, INIT_MS);
-  });
   const ended = mounted.closed.then(() => {
     throw new BusyError(`Cannot mount at ${target}: it was unmounted at once by somebody else`);
   });
   try {
-    return await Promise.race([session.ready, ended, late]);
+    return await startedInTime(target, Promise.race([session.ready, ended]));
   } finally {
-    clearTimeout(timer);
     ended.catch(() => undefined);
   }
 }

@@ -6,7 +6,7 @@ void t.test("a source is one option, whatever it holds", (t) => {
   const text = libfuseOptions({ source: "a,allow_other\\,b", allowOther: false });
   t.match(text, /^-oro,nosuid,nodev,noexec,default_permissions,fsname=/);
   t.ok(text.includes("fsname=a\\,allow_other\\\\\\,b,subtype=vmmount,"), text);
-  t.match(libfuseOptions({ source: "a", allowOther: true }), /default_permissions,allow_other,fsname=a,/);
+  t.match(libfuseOptions({ source: "a", allowOther: true }), /,fsname=a,subtype=vmmount,allow_other,use_ino,/);
   t.end();
 });
 

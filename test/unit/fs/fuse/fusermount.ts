@@ -1,21 +1,7 @@
 import t from "tap";
-import { bytes, MIB } from "../../../../src/units.js";
 import { BusyError, MissingCapabilityError, RefusedError } from "../../../../src/errors.js";
-import { fusermountError, optionWords } from "../../../../src/fs/fuse/fusermount.js";
+import { fusermountError } from "../../../../src/fs/fuse/fusermount.js";
 import { hasSysAdmin } from "../../../../src/fs/fuse/mount-rights.js";
-
-void t.test("the options of a mount, as fusermount3 takes them", (t) => {
-  const options = { source: "vmmount:k3v9", allowOther: false, uid: 1000, gid: 1000, replyBytesMax: bytes(MIB) };
-  const fixed = "ro,nosuid,nodev,noexec,default_permissions";
-  t.equal(optionWords(options), `${fixed},fsname=vmmount:k3v9,subtype=vmmount`);
-  t.equal(optionWords({ ...options, allowOther: true }), `${fixed},fsname=vmmount:k3v9,subtype=vmmount,allow_other`);
-  t.equal(
-    optionWords({ ...options, source: "a,suid\\b" }),
-    `${fixed},fsname=a\\,suid\\\\b,subtype=vmmount`,
-    "no option hides in a name",
-  );
-  t.end();
-});
 
 void t.test("its messages become errors that say what to do", (t) => {
   const cases = [
