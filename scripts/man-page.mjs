@@ -28,7 +28,7 @@ const edge = {
   program: "",
   signal: undefined,
 };
-const program = createProgram(edge, () => {});
+const program = createProgram(edge);
 
 out.push(`.TH VMMOUNT 1 "" "vmmount ${VERSION}" "User Commands"`);
 section("NAME");

@@ -1,7 +1,6 @@
 #!/usr/bin/env node
 import { constants } from "node:os";
 import { fileURLToPath } from "node:url";
-import { runCommandLine } from "./cli/program.js";
 import { CancelledError, errorFacts } from "./errors.js";
 import { EXIT_CODES } from "./exit-codes.js";
 import { forbidCoreDumps } from "./libc.js";
@@ -57,8 +56,14 @@ process.on("uncaughtException", (error) => {
   // eslint-disable-next-line no-restricted-properties -- this process serves no mount, so nothing can hold it
   else process.exit();
 });
-try {
-  process.exitCode = await runCommandLine(argv, {
+/** The command line and the daemon load only their own modules: both are on the way to the first byte. */
+async function run(): Promise<number> {
+  if (isDaemon) {
+    const { runDaemon } = await import("./mount/daemon.js");
+    return await runDaemon();
+  }
+  const { runCommandLine } = await import("./cli/program.js");
+  return await runCommandLine(argv, {
     env: process.env,
     out: (text) => process.stdout.write(text),
     err: (text) => process.stderr.write(text),
@@ -67,6 +72,10 @@ try {
     program: fileURLToPath(import.meta.url),
     signal: stop.signal,
   });
+}
+
+try {
+  process.exitCode = await run();
 } catch (error) {
   process.exitCode = report(error);
 }

@@ -3,10 +3,14 @@ import type { InventoryEntry, VmDescription, VmIdentity } from "../hypervisor.js
 import { diskNodeName } from "../hypervisor.js";
 import { LOCATOR_FORMS } from "../locator.js";
 import { UsageError } from "../errors.js";
-import { findMatches, listPath, listVmSnapshots, type Listing } from "../mount/inventory.js";
+import type { Listing } from "../mount/inventory.js";
 import { printable } from "../printable.js";
-import { type CommonOptions, createContext, type ProcessEdge, withCommonOptions } from "./context.js";
+import { type CommonOptions, withCommonOptions } from "./common-options.js";
+import type { ProcessEdge } from "./context.js";
 import { answer, size, table } from "./output.js";
+
+/** What only a command that runs needs. */
+const loaded = () => Promise.all([import("./context.js"), import("../mount/inventory.js")]);
 
 const LS_EXAMPLES = `
 Examples:
@@ -26,6 +30,7 @@ export function addLs(program: Command, edge: ProcessEdge): void {
     .argument("[path]", "inventory path or VM locator", "/")
     .addHelpText("after", LS_EXAMPLES);
   withCommonOptions(command, "a server").action(async (path: string, flags: CommonOptions) => {
+    const [{ createContext }, { listPath }] = await loaded();
     const context = createContext(edge, flags);
     const listing = await listPath(path, context);
     answer(context.terminal, listing.kind === "vm" ? listing.vm : { entries: listing.entries }, () =>
@@ -90,6 +95,7 @@ export function addFind(program: Command, edge: ProcessEdge): void {
     if (flags.format !== "table" && flags.format !== "vcb") {
       throw new UsageError(`Cannot print in format "${flags.format ?? ""}": it is "table" or "vcb"`);
     }
+    const [{ createContext }, { findMatches }] = await loaded();
     const context = createContext(edge, flags);
     const vms = await findMatches(locator, context);
     answer(context.terminal, { vms }, () =>
@@ -124,6 +130,7 @@ export function addSnapshot(program: Command, edge: ProcessEdge): void {
     .argument("<vm>", "a VM, or a locator that matches several")
     .addHelpText("after", SNAPSHOT_EXAMPLES);
   withCommonOptions(command, "a server").action(async (vm: string, flags: CommonOptions) => {
+    const [{ createContext }, { listVmSnapshots }] = await loaded();
     const context = createContext(edge, flags);
     const snapshots = await listVmSnapshots(vm, context.paths, context);
     answer(context.terminal, { snapshots }, () =>

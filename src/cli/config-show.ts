@@ -1,6 +1,6 @@
 import type { Command } from "commander";
-import { SETTING_KEYS, SETTINGS } from "../settings.js";
-import { type CommonOptions, createContext, type ProcessEdge, withCommonOptions } from "./context.js";
+import { type CommonOptions, withCommonOptions } from "./common-options.js";
+import type { ProcessEdge } from "./context.js";
 import { answer, table } from "./output.js";
 
 const EXAMPLES = `
@@ -26,7 +26,9 @@ export function addConfig(program: Command, edge: ProcessEdge): void {
     .summary("print every setting and where it comes from")
     .description("Prints every setting, its value, where it comes from and what it means; secrets are masked.")
     .addHelpText("after", EXAMPLES);
-  withCommonOptions(command, "this host only").action((flags: CommonOptions) => {
+  withCommonOptions(command, "this host only").action(async (flags: CommonOptions) => {
+    const { createContext } = await import("./context.js");
+    const { SETTING_KEYS, SETTINGS } = await import("../settings.js");
     const { config, terminal } = createContext(edge, flags);
     const settings = SETTING_KEYS.map((key) => ({
       key,

@@ -9,13 +9,8 @@ import type { Command } from "commander";
 import { IntegrityError, VmmountError } from "../errors.js";
 import type { Lab } from "../lab/lab.js";
 import type { LabVmDisk } from "../lab/lab-vm.js";
-import {
-  type CommandContext,
-  type CommonOptions,
-  createContext,
-  type ProcessEdge,
-  withCommonOptions,
-} from "./context.js";
+import { type CommonOptions, withCommonOptions } from "./common-options.js";
+import type { CommandContext, ProcessEdge } from "./context.js";
 import { answer, size } from "./output.js";
 
 interface DemoFlags extends CommonOptions {
@@ -38,6 +33,7 @@ export function addDemo(program: Command, edge: ProcessEdge): void {
       "\nExamples:\n  vmmount demo\n  vmmount demo --keep      and then: vmmount lab --dir /tmp/vmmount-demo-…/lab",
     );
   withCommonOptions(command, "this host only").action(async (flags: DemoFlags) => {
+    const { createContext } = await import("./context.js");
     const context = createContext(edge, flags);
     const directory = await mkdtemp(join(tmpdir(), "vmmount-demo-"));
     try {

@@ -5,7 +5,8 @@ import { resolve } from "node:path";
 import type { Command } from "commander";
 import { CancelledError, UsageError } from "../errors.js";
 import type { Lab } from "../lab/lab.js";
-import { type CommonOptions, createContext, type ProcessEdge, withCommonOptions } from "./context.js";
+import { type CommonOptions, withCommonOptions } from "./common-options.js";
+import type { ProcessEdge } from "./context.js";
 import { answer } from "./output.js";
 
 interface LabFlags extends CommonOptions {
@@ -34,6 +35,7 @@ export function addLab(program: Command, edge: ProcessEdge): void {
   withCommonOptions(command, "this host only").action(async (flags: LabFlags) => {
     if (flags.dir === undefined)
       throw new UsageError("Cannot serve a lab: --dir is missing", { hint: "See vmmount lab --help" });
+    const { createContext } = await import("./context.js");
     const context = createContext(edge, flags);
     const { startLab } = await import("../lab/lab.js");
     // The paths that it prints are for a configuration file, which is read from anywhere.
@@ -58,6 +60,7 @@ function addInit(lab: Command, edge: ProcessEdge): void {
     .addHelpText("after", "\nExample:\n  vmmount lab init /srv/lab && vmmount lab --dir /srv/lab");
   withCommonOptions(init, "this host only").action(async (directory: string, _: CommonOptions, command: Command) => {
     // Both lab and init have --json and its like; the parser gives them to lab.
+    const { createContext } = await import("./context.js");
     const context = createContext(edge, command.optsWithGlobals());
     const { initLab } = await import("../lab/init.js");
     await initLab(directory);

@@ -1,8 +1,9 @@
 import type { Command } from "commander";
 import type { SessionStatus } from "../mount/control-protocol.js";
-import { mountVm } from "../mount/mount-vm.js";
+import { LaunchedDaemon } from "../mount/launch-daemon.js";
 import { printable } from "../printable.js";
-import { type CommonOptions, createContext, type ProcessEdge, withCommonOptions } from "./context.js";
+import { type CommonOptions, withCommonOptions } from "./common-options.js";
+import type { ProcessEdge } from "./context.js";
 import { answer, size, table } from "./output.js";
 
 interface MountFlags extends CommonOptions {
@@ -47,24 +48,43 @@ export function addMount(program: Command, edge: ProcessEdge): void {
     .option("--fuse-driver <kernel|fuse-native>", "what serves the mount (default kernel)")
     .addHelpText("after", EXAMPLES);
   withCommonOptions(command, "a server").action(async (vm: string, directory: string, flags: MountFlags) => {
-    const context = createContext(edge, flags, [
-      { key: "snapshot.quiesce", value: flags.quiesce, flag: "--quiesce" },
-      { key: "mount.allow_other", value: flags.allowOther, flag: "--allow-other" },
-      { key: "mount.uid", value: flags.uid, flag: "--uid" },
-      { key: "mount.gid", value: flags.gid, flag: "--gid" },
-      { key: "mount.mode", value: flags.mode, flag: "--mode" },
-      { key: "mount.cache_size", value: flags.cacheSize, flag: "--cache-size" },
-      { key: "mount.allocation", value: flags.allocation, flag: "--allocation" },
-      { key: "mount.fuse_driver", value: flags.fuseDriver, flag: "--fuse-driver" },
-    ]);
+    // It loads its modules while this process loads its own; until it is asked to mount it has made nothing.
+    const daemon = LaunchedDaemon.launch(edge.program, directory);
     try {
-      const status = await mountVm(vm, directory, { ...context, onProgress: context.progress.report });
-      context.progress.stop();
-      answer(context.terminal, status, () => describeMount(status));
+      await mountWith(daemon, { vm, directory, flags, edge });
     } finally {
-      context.progress.stop();
+      await daemon.dismiss();
     }
   });
+}
+
+interface Asked {
+  readonly vm: string;
+  readonly directory: string;
+  readonly flags: MountFlags;
+  readonly edge: ProcessEdge;
+}
+
+async function mountWith(daemon: LaunchedDaemon, { vm, directory, flags, edge }: Asked): Promise<void> {
+  const { createContext } = await import("./context.js");
+  const { mountVm } = await import("../mount/mount-vm.js");
+  const context = createContext(edge, flags, [
+    { key: "snapshot.quiesce", value: flags.quiesce, flag: "--quiesce" },
+    { key: "mount.allow_other", value: flags.allowOther, flag: "--allow-other" },
+    { key: "mount.uid", value: flags.uid, flag: "--uid" },
+    { key: "mount.gid", value: flags.gid, flag: "--gid" },
+    { key: "mount.mode", value: flags.mode, flag: "--mode" },
+    { key: "mount.cache_size", value: flags.cacheSize, flag: "--cache-size" },
+    { key: "mount.allocation", value: flags.allocation, flag: "--allocation" },
+    { key: "mount.fuse_driver", value: flags.fuseDriver, flag: "--fuse-driver" },
+  ]);
+  try {
+    const status = await mountVm(vm, directory, { ...context, daemon, onProgress: context.progress.report });
+    context.progress.stop();
+    answer(context.terminal, status, () => describeMount(status));
+  } finally {
+    context.progress.stop();
+  }
 }
 
 function describeSnapshot({ snapshot }: SessionStatus): string {

@@ -19,8 +19,8 @@ ${Object.entries(EXIT_CODES)
 
 Try it without a vCenter: vmmount demo`;
 
-/** The whole command tree; `onDaemon` hears the exit code of the hidden daemon command. */
-export function createProgram(edge: ProcessEdge, onDaemon: (exitCode: number) => void): Command {
+/** The whole command tree. */
+export function createProgram(edge: ProcessEdge): Command {
   const program = new Command("vmmount")
     .description("Shows the disks of a virtual machine as read-only files, so that any backup agent can copy them.")
     .version(VERSION)
@@ -35,15 +35,6 @@ export function createProgram(edge: ProcessEdge, onDaemon: (exitCode: number) =>
   addConfig(program, edge);
   addLab(program, edge);
   addDemo(program, edge);
-  program
-    .command("daemon", { hidden: true })
-    .argument("[session]")
-    .argument("[mount-point]")
-    .action(async () => {
-      // Loaded when needed, as all that serves a mount: the other commands start faster without it.
-      const { runDaemon } = await import("../mount/daemon.js");
-      onDaemon(await runDaemon());
-    });
   return program;
 }
 
@@ -53,10 +44,7 @@ export function createProgram(edge: ProcessEdge, onDaemon: (exitCode: number) =>
  * @throws VmmountError for everything that goes wrong
  */
 export async function runCommandLine(argv: readonly string[], edge: ProcessEdge): Promise<number> {
-  let exitCode: number = EXIT_CODES.ok.code;
-  const program = createProgram(edge, (code) => {
-    exitCode = code;
-  });
+  const program = createProgram(edge);
   for (const command of everyCommand(program)) {
     command.exitOverride().configureOutput({
       writeOut: edge.out,
@@ -69,14 +57,14 @@ export async function runCommandLine(argv: readonly string[], edge: ProcessEdge)
     await program.parseAsync([...argv], { from: "user" });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
-    if (error.exitCode === 0) return exitCode;
+    if (error.exitCode === 0) return EXIT_CODES.ok.code;
     if (error.code === "commander.help") throw new UsageError("Cannot run: no command is given");
     throw new UsageError(error.message.replace(/^error: /, "").replace(/\n/g, " "), {
       cause: error,
       hint: "See vmmount --help",
     });
   }
-  return exitCode;
+  return EXIT_CODES.ok.code;
 }
 
 function everyCommand(command: Command): Command[] {

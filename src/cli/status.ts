@@ -1,7 +1,8 @@
 import type { Command } from "commander";
-import { reportSessions, type SessionReport } from "../mount/session-status.js";
+import type { SessionReport } from "../mount/session-status.js";
 import { printable } from "../printable.js";
-import { type CommonOptions, createContext, type ProcessEdge, withCommonOptions } from "./context.js";
+import { type CommonOptions, withCommonOptions } from "./common-options.js";
+import type { ProcessEdge } from "./context.js";
 import { answer, size, table } from "./output.js";
 
 const EXAMPLES = `
@@ -16,6 +17,8 @@ export function addStatus(program: Command, edge: ProcessEdge): void {
     .description("Shows every mount session of this host: where, what, since when, and how much was read.")
     .addHelpText("after", EXAMPLES);
   withCommonOptions(command, "this host only").action(async (flags: CommonOptions) => {
+    const { createContext } = await import("./context.js");
+    const { reportSessions } = await import("../mount/session-status.js");
     const context = createContext(edge, flags);
     const sessions = await reportSessions(context.paths);
     answer(context.terminal, { sessions }, () => (sessions.length === 0 ? "Nothing is mounted" : describe(sessions)));

@@ -1,9 +1,9 @@
 import type { Command } from "commander";
 import { errorFacts, UsageError, VmmountError } from "../errors.js";
-import { listSessions } from "../mount/session-list.js";
-import { unmountSession, unmountTarget, type UnmountOptions, type UnmountResult } from "../mount/unmount.js";
+import type { UnmountOptions, UnmountResult } from "../mount/unmount.js";
 import { printable } from "../printable.js";
-import { type CommonOptions, createContext, type ProcessEdge, withCommonOptions } from "./context.js";
+import { type CommonOptions, withCommonOptions } from "./common-options.js";
+import type { ProcessEdge } from "./context.js";
 import { answer } from "./output.js";
 
 interface UmountFlags extends CommonOptions {
@@ -34,6 +34,8 @@ export function addUmount(program: Command, edge: ProcessEdge): void {
     if ((target === undefined) === (flags.all !== true)) {
       throw new UsageError("Cannot unmount: give one mount point or session id, or --all");
     }
+    const { createContext } = await import("./context.js");
+    const { unmountTarget } = await import("../mount/unmount.js");
     const context = createContext(edge, flags);
     const options: UnmountOptions = {
       ...context,
@@ -55,6 +57,8 @@ export function addUmount(program: Command, edge: ProcessEdge): void {
 
 /** One failure does not keep the other snapshots alive. */
 async function unmountAll(options: UnmountOptions): Promise<UnmountResult[]> {
+  const { listSessions } = await import("../mount/session-list.js");
+  const { unmountSession } = await import("../mount/unmount.js");
   const results: UnmountResult[] = [];
   const failures: unknown[] = [];
   for (const entry of await listSessions(options.paths)) {

@@ -10,8 +10,8 @@ import type { FromDaemon, MountRequest, ToDaemon } from "./daemon-protocol.js";
 import { MountSession } from "./mount-session.js";
 import { StatePaths } from "./state-paths.js";
 
-/** The front command sends its request as soon as it hears that we listen. */
-const REQUEST_WAIT_MS = 30_000;
+/** The front command may ask a person for the password first; when it ends, so do we, at once. */
+const REQUEST_WAIT_MS = 30 * 60_000;
 
 /**
  * The mount daemon: takes one request over IPC, mounts, reports, lets go of its parent, and serves until somebody

@@ -4,16 +4,18 @@ import type { Logger } from "../log.js";
 import { checkFuseDriver } from "./choose-fuse-driver.js";
 import { chooseServer, prepareConnection, refuseToQuiesce, type ServerChoice } from "./connection.js";
 import type { SessionStatus } from "./control-protocol.js";
+import type { LaunchedDaemon } from "./launch-daemon.js";
 import { checkMountPoint } from "./mount-point.js";
 import { startDaemon } from "./start-daemon.js";
-import { newSessionId, type StatePaths } from "./state-paths.js";
+import type { StatePaths } from "./state-paths.js";
 
 export interface MountVmOptions {
   readonly config: Config;
   readonly paths: StatePaths;
   readonly choice: ServerChoice;
   readonly logger: Logger;
-  readonly program: string;
+  /** Launched before anything else, so that it loads meanwhile. */
+  readonly daemon: LaunchedDaemon;
   readonly onLog: (line: string) => void;
   readonly onProgress: (what: string, percent: number | undefined) => void;
   readonly signal: AbortSignal;
@@ -34,8 +36,9 @@ export async function mountVm(text: string, where: string, options: MountVmOptio
   await options.paths.prepare();
   const { password, ...connection } = await prepareConnection(server, choice);
   return startDaemon(
+    options.daemon,
     {
-      session: newSessionId(),
+      session: options.daemon.session,
       mountPoint,
       connection: { ...connection, password: password.reveal() },
       locator: { form: locator.form, text },

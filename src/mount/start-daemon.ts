@@ -1,5 +1,4 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
+import type { ChildProcess } from "node:child_process";
 import { constants } from "node:os";
 import { CancelledError, RemoteError, VmmountError } from "../errors.js";
 import type { Logger } from "../log.js";
@@ -7,12 +6,7 @@ import { leaveCgroup } from "./cgroup.js";
 import type { SessionStatus } from "./control-protocol.js";
 import { daemonEnded } from "./daemon-process.js";
 import type { FromDaemon, MountRequest, ToDaemon } from "./daemon-protocol.js";
-
-/** The device readers block in libuv's pool; files, DNS and crypto need threads beside them. */
-const DAEMON_THREADS = 16;
-
-/** Of V8's young generation, in MiB, in place of 16: what reads leave behind dies at once, and the daemon peaks 40 MB lower. */
-const SEMI_SPACE_MIB = 4;
+import type { DaemonEnd, LaunchedDaemon } from "./launch-daemon.js";
 
 /** A daemon that was told to stop removes its snapshot first; then it is left alone, and the journal remembers. */
 const CANCEL_WAIT_MS = 10 * 60_000;
@@ -23,8 +17,6 @@ const LISTEN_WAIT_MS = 60_000;
 const LIMITS = { cancelWaitMs: CANCEL_WAIT_MS, listenWaitMs: LISTEN_WAIT_MS };
 
 export interface StartOptions {
-  /** The program to run as the daemon: this one. */
-  readonly program: string;
   readonly logger: Logger;
   /** A line of the daemon's log, as JSON. */
   readonly onLog: (line: string) => void;
@@ -36,30 +28,19 @@ export interface StartOptions {
 }
 
 /**
- * Starts the mount daemon in a session of its own, without stdio, and waits until its tree can be read.
- * @throws RemoteError: the daemon's own error, after it cleaned up; CancelledError after the signal
+ * Asks a daemon to mount, and waits until its tree can be read.
+ * @throws RemoteError: the daemon's own error, after it cleaned up; CancelledError after the signal. One that was never
+ *   asked is left for its launcher to dismiss.
  */
-export async function startDaemon(request: MountRequest, options: StartOptions): Promise<SessionStatus> {
-  const child = spawn(
-    process.execPath,
-    [
-      ...process.execArgv,
-      `--max-semi-space-size=${SEMI_SPACE_MIB}`,
-      options.program,
-      "daemon",
-      request.session,
-      request.mountPoint,
-    ],
-    {
-      detached: true,
-      // The caller's working directory may be a mount that must be unmountable, or vanish.
-      cwd: "/",
-      stdio: ["ignore", "ignore", "ignore", "ipc"],
-      env: { ...process.env, UV_THREADPOOL_SIZE: String(DAEMON_THREADS) },
-    },
-  );
+export async function startDaemon(
+  daemon: LaunchedDaemon,
+  request: MountRequest,
+  options: StartOptions,
+): Promise<SessionStatus> {
+  options.signal.throwIfAborted();
+  const child = daemon.take();
   try {
-    return await negotiate(child, request, options);
+    return await negotiate(daemon, child, request, options);
   } catch (error) {
     // It has told its failure and cleaned up: what remains is its exit, and "nothing is left" should mean nothing.
     if (child.connected) child.disconnect();
@@ -71,24 +52,28 @@ export async function startDaemon(request: MountRequest, options: StartOptions):
   }
 }
 
-async function negotiate(child: ChildProcess, request: MountRequest, options: StartOptions): Promise<SessionStatus> {
+async function negotiate(
+  daemon: LaunchedDaemon,
+  child: ChildProcess,
+  request: MountRequest,
+  options: StartOptions,
+): Promise<SessionStatus> {
   const over = new AbortController();
-  const outcome = outcomeOf(child, request, options, over.signal);
+  const outcome = outcomeOf(daemon, child, request, options, over.signal);
   // It may fail before anybody waits for it.
   outcome.catch(() => undefined);
   try {
-    await once(child, "spawn", { signal: options.signal });
-    await leaveCgroup(child.pid ?? 0, request.session, options.logger);
+    if (child.pid !== undefined) await leaveCgroup(child.pid, request.session, options.logger);
     return await outcome;
   } finally {
     over.abort();
     child.removeAllListeners("message");
-    child.removeAllListeners("close");
   }
 }
 
 /** What the daemon says, or that it dies, or that we stop waiting for it; `over` ends every timer and listener. */
 function outcomeOf(
+  daemon: LaunchedDaemon,
   child: ChildProcess,
   request: MountRequest,
   options: StartOptions,
@@ -101,13 +86,15 @@ function outcomeOf(
       child.kill("SIGKILL");
       reject(neverListened(request));
     });
+    void daemon.listening.then(() => {
+      clearTimeout(listening);
+      if (!over.aborted) tell(child, { type: "mount", request });
+    });
     child.on("message", (message) => {
       // Both ends are this program.
       const from = message as FromDaemon;
       switch (from.type) {
         case "listening":
-          clearTimeout(listening);
-          tell(child, { type: "mount", request });
           break;
         case "log":
           options.onLog(from.line);
@@ -123,10 +110,8 @@ function outcomeOf(
           break;
       }
     });
-    child.once("error", reject);
-    // "close" and not "exit": the last words may still be in the channel when the process is gone.
-    child.once("close", (code: number | null, by: NodeJS.Signals | null) => {
-      reject(diedSilently(request, code, by));
+    void daemon.ended.then((end) => {
+      reject("failure" in end ? end.failure : diedSilently(request, end));
     });
     whenAborted(options.signal, over, () => {
       const reason = options.signal.reason instanceof CancelledError ? options.signal.reason : undefined;
@@ -167,7 +152,7 @@ function tell(child: ChildProcess, message: ToDaemon): void {
   if (child.connected) child.send(message, () => undefined);
 }
 
-function diedSilently(request: MountRequest, code: number | null, by: NodeJS.Signals | null): VmmountError {
+function diedSilently(request: MountRequest, { code, by }: Exclude<DaemonEnd, { failure: Error }>): VmmountError {
   const how = by === null ? `with exit code ${code ?? "?"}` : `by ${by}`;
   return new VmmountError(
     `Cannot mount on "${request.mountPoint}": the mount daemon ended ${how} without a word`,

@@ -1,4 +1,5 @@
-import { Pool, type Dispatcher } from "undici";
+import { createRequire } from "node:module";
+import type { Dispatcher, Pool as UndiciPool } from "undici";
 import { IntegrityError, UnreachableError, VmmountError } from "../errors.js";
 import { DataConnections } from "./data-connections.js";
 import { HttpExchange, type HttpAnswer } from "./http-exchange.js";
@@ -29,16 +30,22 @@ export interface HttpRequest {
 
 export type HeaderReader = (name: string) => string | undefined;
 
+/**
+ * The pool alone: the package as a whole loads fetch, web sockets and caches as well, and through them those of Node, which
+ * takes longer than all of ours.
+ */
+const Pool = createRequire(import.meta.url)("undici/lib/dispatcher/pool.js") as typeof UndiciPool;
+
 /** HTTPS to one server over a few kept connections. The only place that knows undici. Ranges of disks have connections of their own. */
 export class HttpClient implements AsyncDisposable {
-  readonly #pools: Readonly<Record<Lane, Pool>>;
+  readonly #pools: Readonly<Record<Lane, UndiciPool>>;
   readonly #data: DataConnections;
   readonly #origin: string;
 
   /** @throws ConfigError for a bad fingerprint */
   constructor(server: ServerUrl, trust: TlsTrust, limits: VsphereLimits) {
     const connect = trustingConnector(trust, limits.connectMs);
-    const pool = (connections: number): Pool => new Pool(server.origin, { connect, connections, pipelining: 1 });
+    const pool = (connections: number): UndiciPool => new Pool(server.origin, { connect, connections, pipelining: 1 });
     this.#origin = server.origin;
     this.#data = new DataConnections(server.origin, connect, limits.dataConnectionsMax);
     this.#pools = {

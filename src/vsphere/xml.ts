@@ -1,4 +1,5 @@
-import { XMLParser } from "fast-xml-parser";
+import { createRequire } from "node:module";
+import type * as FastXmlParser from "fast-xml-parser";
 import { IntegrityError } from "../errors.js";
 
 /** One element of a server's answer: names by namespace, text verbatim, nothing guessed. */
@@ -22,6 +23,9 @@ const XSI = "http://www.w3.org/2001/XMLSchema-instance";
 const ATTRIBUTE = "@";
 const TEXT = "#text";
 const CDATA = "#cdata";
+
+/** Required, the package is one file; imported, it is dozens, which take three times as long to load. */
+const { XMLParser } = createRequire(import.meta.url)("fast-xml-parser") as typeof FastXmlParser;
 
 const parser = new XMLParser({
   preserveOrder: true,

@@ -118,6 +118,7 @@ function markdown(folder: string): string[] {
 const TESTED_THROUGH: Readonly<Record<string, string>> = {
   "src/main.ts": "test/unit/cli/program.ts",
   "src/cli/browse.ts": "test/unit/cli/commands.ts",
+  "src/cli/common-options.ts": "test/unit/cli/program.ts",
   "src/cli/config-show.ts": "test/unit/cli/commands.ts",
   "src/cli/demo.ts": "scripts/demo",
   "src/cli/lab.ts": "test/unit/cli/program.ts",
@@ -189,13 +190,13 @@ void t.test("the manual page names every command and option", { skip: skipWithou
   const page = read("man/vmmount.1").replaceAll("\\-", "-");
   const edge = { env: {}, out: () => undefined, err: () => undefined, isInteractive: false, canPrompt: false };
   const { signal } = new AbortController();
-  const program = createProgram({ ...edge, program: "", signal }, () => undefined);
+  const program = createProgram({ ...edge, program: "", signal });
   const missing: string[] = [];
   const visit = (command: ReturnType<typeof createProgram>, words: readonly string[]): void => {
     for (const option of command.options) {
       if (option.long !== undefined && !page.includes(option.long)) missing.push([...words, option.long].join(" "));
     }
-    for (const one of command.commands.filter((inner) => inner.name() !== "daemon")) {
+    for (const one of command.commands) {
       const name = [...words, one.name()].join(" ");
       if (!page.includes(name)) missing.push(name);
       visit(one, [...words, one.name()]);

@@ -10,28 +10,23 @@ import { command } from "../../fixtures/cli/command.js";
 import { NODE_ARGUMENTS, PROGRAM, run } from "../../fixtures/host/command-line.js";
 
 function tree(): Command {
-  return createProgram(
-    {
-      env: {},
-      out: () => undefined,
-      err: () => undefined,
-      isInteractive: false,
-      canPrompt: false,
-      program: "",
-      signal: new AbortController().signal,
-    },
-    () => undefined,
-  );
+  return createProgram({
+    env: {},
+    out: () => undefined,
+    err: () => undefined,
+    isInteractive: false,
+    canPrompt: false,
+    program: "",
+    signal: new AbortController().signal,
+  });
 }
 
 /** Every command that a user can see, as words. */
 function visible(at: Command, words: string[] = []): { words: string[]; command: Command }[] {
-  return at.commands
-    .filter((one) => one.name() !== "daemon")
-    .flatMap((one) => {
-      const own = [...words, one.name()];
-      return [{ words: own, command: one }, ...visible(one, own)];
-    });
+  return at.commands.flatMap((one) => {
+    const own = [...words, one.name()];
+    return [{ words: own, command: one }, ...visible(one, own)];
+  });
 }
 
 void t.test("every command explains itself, with examples and every option", async (t) => {

@@ -1,9 +1,10 @@
-import { existsSync, readFileSync, watch } from "node:fs";
+import { existsSync, readdirSync, readFileSync, watch } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import t, { type Test } from "tap";
 import { CancelledError, RemoteError } from "../../../src/errors.js";
 import { silentLogger } from "../../../src/log.js";
+import { LaunchedDaemon } from "../../../src/mount/launch-daemon.js";
 import { startDaemon, type StartOptions } from "../../../src/mount/start-daemon.js";
 import { mountRequest } from "../../fixtures/mount/mount-request.js";
 import { scratch } from "../../fixtures/scratch.js";
@@ -12,21 +13,24 @@ import { failureOf } from "../../fixtures/snapshot-session.js";
 const PROGRAM = fileURLToPath(new URL("../../fixtures/programs/daemon.ts", import.meta.url));
 const { signal: never } = new AbortController();
 
-function starting(t: Test, behaviour: string, own: Partial<StartOptions> = {}, session = "k3v9q2m7xa") {
+type Own = Partial<StartOptions> & { readonly program?: string };
+
+function starting(t: Test, behaviour: string, own: Own = {}, session = "k3v9q2m7xa") {
   const notes = scratch(t);
   const logs: string[] = [];
   const progress: unknown[] = [];
   const request = mountRequest({ session, mountPoint: notes, locator: { form: { kind: "any" }, text: behaviour } });
+  const { program = PROGRAM, ...mine } = own;
   const options: StartOptions = {
-    program: PROGRAM,
     logger: silentLogger(),
     onLog: (line) => logs.push(line),
     onProgress: (what, percent) => progress.push([what, percent]),
     signal: never,
-    ...own,
+    ...mine,
   };
   const read = (name: string): unknown => JSON.parse(readFileSync(join(notes, name), "utf8"));
-  return { notes, logs, progress, read, request, outcome: startDaemon(request, options) };
+  const daemon = LaunchedDaemon.launch(program, notes, session);
+  return { notes, logs, progress, read, request, daemon, outcome: startDaemon(daemon, request, options) };
 }
 
 /** Resolves when the daemon has written this note. */
@@ -105,9 +109,54 @@ void t.test("waiting for the clean-up ends some time", async (t) => {
 
 void t.test("a signal before the start starts nothing that stays", async (t) => {
   const reason = new CancelledError("Stopped by SIGINT", { signal: 2 });
-  const { notes, outcome } = starting(t, "mounts", { signal: AbortSignal.abort(reason) });
-  const error = (await failureOf(outcome)) as Error;
-  t.equal(error.cause, reason);
-  await noted(notes, "released");
+  const { notes, daemon, outcome } = starting(t, "mounts", { signal: AbortSignal.abort(reason) });
+  t.equal(await failureOf(outcome), reason);
+  await daemon.dismiss();
   t.notOk(existsSync(join(notes, "seen")), "it was never told to mount");
+});
+
+/** The process is gone, and not only told to go. */
+function isGone(session: string): boolean {
+  const words = (pid: string): string[] => {
+    try {
+      return readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
+    } catch {
+      // It ended between the two looks.
+      return [];
+    }
+  };
+  return !readdirSync("/proc").some((pid) => /^\d+$/.test(pid) && words(pid).includes(session));
+}
+
+void t.test("a daemon that is dismissed is gone, however far it is", async (t) => {
+  const early = LaunchedDaemon.launch(PROGRAM, scratch(t), "d1sm1ssed0");
+  t.notOk(isGone("d1sm1ssed0"), "it runs while its launcher is busy");
+  await early.dismiss();
+  t.ok(isGone("d1sm1ssed0"), "while it still loads");
+  const notes = scratch(t);
+  const late = LaunchedDaemon.launch(PROGRAM, notes, "d1sm1ssed2");
+  await late.listening;
+  await late.dismiss();
+  t.ok(isGone("d1sm1ssed2"), "while it waits");
+  t.strictSame(readdirSync(notes), [], "without a word");
+  const none = LaunchedDaemon.launch("/nonexistent/program.js", notes, "d1sm1ssed3");
+  t.match(await none.ended, { code: 1, by: null });
+  await none.dismiss();
+});
+
+void t.test("a daemon that is taken over is not dismissed", async (t) => {
+  const { daemon, notes, outcome } = starting(t, "mounts");
+  await daemon.dismiss();
+  t.match(await outcome, { session: "k3v9q2m7xa" });
+  await daemon.dismiss();
+  await noted(notes, "released");
+});
+
+void t.test("a daemon that ended before it was asked is reported", async (t) => {
+  const notes = scratch(t);
+  const daemon = LaunchedDaemon.launch("/nonexistent/program.js", notes, "d1sm1ssed4");
+  await daemon.ended;
+  const request = mountRequest({ session: daemon.session, mountPoint: notes });
+  const options = { logger: silentLogger(), onLog: () => undefined, onProgress: () => undefined, signal: never };
+  t.match(await failureOf(startDaemon(daemon, request, options)), { message: /ended with exit code 1 without a word/ });
 });
