@@ -6,6 +6,9 @@ import { i32, padding, struct, u16, u32, u64, u64big, type ValueOf } from "../..
  *
  * One read(2) of the device is one request: `inHeader`, then what the operation defines. One write(2) is one reply:
  * `outHeader`, then the operation's answer; a failure has no answer.
+ *
+ * `unique` uses all 64 bits: bit 0 marks an INTERRUPT (FUSE_INT_REQ_BIT), bit 63 a request that the kernel sends again
+ * (FUSE_UNIQUE_RESEND, 7.40). The kernel knows a request that was sent again by its new number alone.
  */
 export const inHeader = struct(
   {

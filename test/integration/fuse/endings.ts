@@ -11,7 +11,15 @@ import { silentLogger } from "../../../src/log.js";
 import { bytes, MIB } from "../../../src/units.js";
 import { gate } from "../../fixtures/gate.js";
 import { MemoryFileSystem } from "../../fixtures/memory-file-system.js";
-import { cannotMount, holdOpen, mountFor, start, text, type TestMount } from "../../fixtures/mounting.js";
+import {
+  cannotMount,
+  holdOpen,
+  mountFor,
+  start,
+  startFaulting,
+  text,
+  type TestMount,
+} from "../../fixtures/mounting.js";
 
 // All the ways a mount can end that are not `umount` with nobody in it.
 
@@ -103,13 +111,7 @@ void t.test("a reader that is killed in a page fault is freed by our answer to I
     },
   });
   const { mounted, path } = await mountFor(t, driver, tree);
-  const script = `
-import mmap, sys
-f = open(sys.argv[1], "rb")
-m = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)
-m.madvise(mmap.MADV_RANDOM)
-print(m[0])`;
-  const reader = start("python3", "-c", script, path("disk"));
+  const reader = startFaulting(path("disk"));
   await entered.opened;
   reader.child.kill("SIGKILL");
   t.equal((await reader.outcome).signal, "SIGKILL");

@@ -20,12 +20,16 @@ async function opened(t: Tap, spec: MemoryFileSpec, reads: Partial<ReadsOptions>
 }
 type Tap = ConstructorParameters<typeof TestSession>[0];
 
-const read = (unique: number, at: number, size: number): Uint8Array => request(15, unique, DISK, readBody(1, at, size));
-const interrupt = (unique: number): Uint8Array => {
+const read = (unique: number | bigint, at: number, size: number): Uint8Array =>
+  request(15, unique, DISK, readBody(1, at, size));
+/** The kernel numbers it like the request that it is about, with FUSE_INT_REQ_BIT set (fs/fuse/dev.c). */
+const interrupt = (unique: number | bigint): Uint8Array => {
   const body = Buffer.alloc(8);
   body.writeBigUInt64LE(BigInt(unique));
-  return request(36, unique + 1, 0, new Uint8Array(body));
+  return request(36, BigInt(unique) | 1n, 0, new Uint8Array(body));
 };
+/** What a request that the kernel sends again is numbered: FUSE_UNIQUE_RESEND of linux/fuse.h, protocol 7.40. */
+const resent = (unique: number): bigint => BigInt(unique) | (1n << 63n);
 
 /** Reads that end when the test says so. */
 class Gates {
@@ -110,8 +114,43 @@ void t.test("an interrupted read of a dying reader is answered EINTR at once, an
   gates.waiting[0]?.go();
   await turn();
   t.equal((await session.all()).length, 2, "OPEN and the interrupted READ");
-  const unknown = await session.last(interrupt(4711));
-  t.strictSame([unknown.unique, unknown.error], [4712n, -11], "unknown: EAGAIN, so that the kernel repeats it");
+  const unknown = await session.last(interrupt(4710));
+  t.strictSame([unknown.unique, unknown.error], [4711n, -11], "unknown: EAGAIN, so that the kernel repeats it");
+});
+
+void t.test("a READ that the kernel sends again is answered under the number it now has", async (t) => {
+  const data = pattern(MIB, 3);
+  const { session } = await opened(t, { size: MIB, extents: [{ at: 0, data }] });
+  for (const size of [4096, MIB]) {
+    await session.request(read(resent(10), 0, size));
+    await session.session.replies.settled();
+    const reply = await session.lastReply();
+    t.strictSame([reply.unique, reply.error], [0x8000_0000_0000_000an, 0], "all 64 bits");
+    t.strictSame(Buffer.from(reply.body), Buffer.from(data.subarray(0, size)), `${size} bytes`);
+  }
+  t.equal((await session.last(read(resent(12), 0, 2 * MIB))).unique, resent(12), "a failure as well");
+});
+
+void t.test("a READ sent again is another than the first one, for answers and for interrupts", async (t) => {
+  const gates = new Gates();
+  const { session } = await opened(t, { size: MIB, beforeRead: gates.beforeRead });
+  await session.request(read(10, 0, 4096));
+  await session.request(read(resent(10), 0, 4096));
+  t.equal(session.session.statistics.readsInFlight, 2);
+  const freed = await session.last(interrupt(resent(10)));
+  t.strictSame([freed.unique, freed.error], [resent(10), -4], "the reader is freed by the number the kernel knows");
+  t.strictSame(
+    gates.waiting.map(({ signal }) => signal.aborted),
+    [false, true],
+  );
+  gates.waiting[1]?.go(new Error("stopped"));
+  gates.waiting[0]?.go();
+  const first = await session.lastReply();
+  t.strictSame([first.unique, first.error], [10n, 0]);
+  const late = await session.last(interrupt(resent(10)));
+  t.strictSame([late.unique, late.error], [resent(10) | 1n, -11], "it is over: EAGAIN, under the interrupt's number");
+  t.equal((await session.all()).length, 4, "OPEN, both READs, and the late interrupt");
+  t.equal(session.session.statistics.readsInFlight, 0);
 });
 
 void t.test("a reader that lives through a signal waits for its data, one that dies later is freed then", async (t) => {
