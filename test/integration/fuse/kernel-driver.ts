@@ -1,14 +1,13 @@
 import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import t from "tap";
-import { DiskIoError, errorFacts, MissingCapabilityError, NotFoundError, UsageError } from "../../../src/errors.js";
+import { DiskIoError, errorFacts, MissingCapabilityError } from "../../../src/errors.js";
 import { kernelFuseDriver } from "../../../src/fs/fuse/kernel-driver.js";
 import { readMountInfo, topMountAt } from "../../../src/mount-info.js";
 import { silentLogger } from "../../../src/log.js";
 import { bytes, MIB } from "../../../src/units.js";
 import { gate } from "../../fixtures/gate.js";
 import { MemoryFileSystem, pattern } from "../../fixtures/memory-file-system.js";
-import { cannotMount, mountFor, run, start, text } from "../../fixtures/mounting.js";
+import { cannotMount, mountFor, run, text } from "../../fixtures/mounting.js";
 
 // What the kernel driver promises beyond the contract of every driver: how it mounts, and how few requests it takes.
 
@@ -32,26 +31,12 @@ void t.test("the mount is read-only, nosuid, nodev, noexec, and checks permissio
   t.equal(readFileSync(`/sys/class/bdi/${device}/read_ahead_kb`, "utf8"), "1024\n");
 });
 
-void t.test("another user needs allow_other and the mode bits", { skip }, async (t) => {
-  const tree = new MemoryFileSystem();
-  tree.addFile("secret", { size: 10, mode: 0o400 });
-  tree.addFile("public", { size: 10, mode: 0o444 });
-  const { path } = await mountFor(t, driver, tree);
-  // The mount point itself is a private directory, so the other user starts inside it.
-  const as = (file: string) =>
-    run("sh", "-c", `cd "$1" && setpriv --reuid 65534 --clear-groups --inh-caps=-all cat ${file}`, "sh", path("."));
-  t.match((await as("secret")).stderr, /Permission denied/);
-  t.equal((await as("public")).code, 0);
-});
-
-void t.test("no device, no directory, or not a directory", async (t) => {
+void t.test("without the device it says what to do", async (t) => {
   const missing = kernelFuseDriver({ logger, device: "/dev/no-such-device" });
-  const where = t.testdir({ file: "" });
+  const where = t.testdir({});
   await t.rejects(missing.mount(new MemoryFileSystem(), where, OPTIONS), MissingCapabilityError);
   const facts = await missing.mount(new MemoryFileSystem(), where, OPTIONS).then(() => undefined, errorFacts);
   t.match(facts, { code: 69, hint: /modprobe fuse/ });
-  await t.rejects(driver.mount(new MemoryFileSystem(), join(where, "none"), OPTIONS), NotFoundError);
-  await t.rejects(driver.mount(new MemoryFileSystem(), join(where, "file"), OPTIONS), UsageError);
 });
 
 void t.test("what the kernel has seen once is not asked again", { skip }, async (t) => {
@@ -115,26 +100,4 @@ void t.test("a bad block is not asked for page by page", { skip }, async (t) => 
   const outcome = await run("dd", `if=${path("disk")}`, "of=/dev/null", "bs=4k", "conv=noerror");
   t.equal(outcome.stderr.match(/Input\/output error/g)?.length, 256, "dd asked for each page");
   t.ok(failures < 10, `${failures} attempts reached the file system`);
-});
-
-void t.test("metadata is served while reads wait", { skip }, async (t) => {
-  const tree = new MemoryFileSystem();
-  const release = gate();
-  const entered = gate();
-  tree.addFile("slow", {
-    size: 100 * MIB,
-    beforeRead: () => {
-      entered.open();
-      return release.opened;
-    },
-  });
-  const { path, where } = await mountFor(t, driver, tree);
-  const readers = Array.from({ length: 4 }, (_, index) =>
-    start("dd", `if=${path("slow")}`, "of=/dev/null", "bs=1M", `skip=${index * 25}`, "count=25", "status=none"),
-  );
-  await entered.opened;
-  t.equal(await text("ls", where), "slow\n");
-  t.match(await text("df", where), /vmmount-test/);
-  release.open();
-  for (const reader of readers) t.equal((await reader.outcome).code, 0);
 });
