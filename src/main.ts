@@ -3,7 +3,6 @@ import { constants } from "node:os";
 import { fileURLToPath } from "node:url";
 import { CancelledError, errorFacts } from "./errors.js";
 import { EXIT_CODES } from "./exit-codes.js";
-import { forbidCoreDumps } from "./libc.js";
 import { printable } from "./printable.js";
 
 /** Sockets and timers that a finished command forgot may hold the process this long. */
@@ -48,7 +47,6 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
 // Without a reader there is nobody to tell.
 process.stderr.on("error", () => undefined);
 
-forbidCoreDumps();
 process.on("uncaughtException", (error) => {
   // Node's own exit code for this is 1, which backup products read as "skip quietly".
   process.exitCode = report(error);

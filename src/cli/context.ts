@@ -3,6 +3,7 @@ import { createInterface } from "node:readline/promises";
 import { Writable } from "node:stream";
 import { type Config, loadConfig } from "../config.js";
 import { CancelledError } from "../errors.js";
+import { forbidCoreDumps } from "../libc.js";
 import { createLogger, type Logger, SecretTexts } from "../log.js";
 import type { ServerChoice } from "../mount/connection.js";
 import { StatePaths } from "../mount/state-paths.js";
@@ -46,6 +47,8 @@ export function createContext(
   options: CommonOptions,
   flags: readonly FlagSetting[] = [],
 ): CommandContext {
+  // From here on there may be passwords in memory.
+  forbidCoreDumps();
   const level = levelFlag(options);
   const config = loadConfig({
     file: options.config,

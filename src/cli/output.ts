@@ -1,4 +1,5 @@
-import Table from "cli-table3";
+import { createRequire } from "node:module";
+import type CliTable from "cli-table3";
 import prettyBytes from "pretty-bytes";
 import { printable } from "../printable.js";
 
@@ -30,8 +31,12 @@ const NO_BORDERS = {
   middle: "  ",
 };
 
+/** Loaded with the first table: a mount starts its daemon before it prints anything. */
+const load = createRequire(import.meta.url);
+
 /** Columns without borders, so that `awk` and eyes both find them; empty rows give the bare header. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const Table = load("cli-table3") as typeof CliTable;
   const drawn = new Table({
     head: [...head],
     chars: NO_BORDERS,

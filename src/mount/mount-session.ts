@@ -18,7 +18,7 @@ import {
   freeze,
   type MountContext,
   newSnapshotSession,
-  openDisks,
+  openAll,
   openJournal,
   refuseHopeless,
   refuseUnconsolidated,
@@ -125,8 +125,7 @@ export class MountSession {
     const facts = await freeze(hypervisor, snapshots, vm, context);
     const stack = new BlockStack(request.settings, logger);
     logger.info(`Block stack: ${stack.describe()}`);
-    const configFiles = await hypervisor.readConfig(identity.ref, { signal });
-    const disks = await openDisks(hypervisor, facts, stack, context, undo);
+    const { configFiles, disks } = await openAll(hypervisor, facts, stack, context, undo);
     const mounted = await showTree({ context, hypervisor, facts, configFiles, disks }, undo);
     const watch = watchSnapshot(facts, hypervisor, stack, logger);
     const statuses = diskStatuses(facts.vm, disks);

@@ -163,6 +163,23 @@ export async function freeze(
   return { vm: frozen, snapshot, consistency };
 }
 
+/** Configuration files and disks, which do not wait for each other; whatever fails, neither is still under way. */
+export async function openAll(
+  hypervisor: Hypervisor,
+  facts: Frozen,
+  stack: BlockStack,
+  context: MountContext,
+  undo: CleanupStack,
+): Promise<{ configFiles: ConfigFile[]; disks: ShownDisk[] }> {
+  const [configFiles, disks] = await Promise.allSettled([
+    hypervisor.readConfig(facts.vm.identity.ref, { signal: context.signal }),
+    openDisks(hypervisor, facts, stack, context, undo),
+  ]);
+  if (configFiles.status === "rejected") throw configFiles.reason;
+  if (disks.status === "rejected") throw disks.reason;
+  return { configFiles: configFiles.value, disks: disks.value };
+}
+
 export async function openDisks(
   hypervisor: Hypervisor,
   { vm, snapshot }: Frozen,

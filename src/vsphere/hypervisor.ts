@@ -48,6 +48,8 @@ export class Vsphere implements Hypervisor {
   readonly #properties: PropertyCollector;
   readonly #snapshots: Snapshots;
   readonly #datastores: DatastoreClient;
+  /** The snapshot that was described last, for opening its disks: what a snapshot holds does not change. */
+  #frozen: { readonly vm: string; readonly snapshot: string; readonly described: DescribedVm } | undefined;
 
   constructor(parts: VsphereParts) {
     const { session, limits, logger } = parts;
@@ -73,7 +75,10 @@ export class Vsphere implements Hypervisor {
     vm: string,
     options: CallOptions & { readonly snapshot?: string | undefined },
   ): Promise<VmDescription> {
-    return (await this.#describe(vm, options.snapshot, options.signal)).description;
+    const { snapshot, signal } = options;
+    const described = await this.#describe(vm, snapshot, signal);
+    if (snapshot !== undefined) this.#frozen = { vm, snapshot, described };
+    return described.description;
   }
 
   async createSnapshot(vm: string, spec: SnapshotSpec, options: TaskOptions): Promise<Snapshot> {
@@ -101,7 +106,7 @@ export class Vsphere implements Hypervisor {
     const { snapshot } = at;
     if (snapshot === undefined) throw new RefusedError(`Cannot open ${at.disk.label} of ${at.vm}: it is not frozen`);
     // Paths and change ids of the snapshot count: the caller's description may be of the running VM.
-    const { description, lineage } = await this.#describe(at.vm, snapshot, signal);
+    const { description, lineage } = await this.#describeFrozen(at.vm, snapshot, signal);
     const vmName = description.identity.name;
     const disk = description.disks.find(({ key }) => key === at.disk.key);
     const shown = `"${at.disk.label}" (${diskNodeName(at.disk.node)}) of "${vmName}"`;
@@ -136,6 +141,12 @@ export class Vsphere implements Hypervisor {
       );
     }
     return readConfigFiles({ path, datacenterPath: lineage.datacenterPath }, this.#datastores, signal);
+  }
+
+  async #describeFrozen(vm: string, snapshot: string, signal: AbortSignal): Promise<DescribedVm> {
+    const last = this.#frozen;
+    if (last?.vm === vm && last.snapshot === snapshot) return last.described;
+    return await this.#describe(vm, snapshot, signal);
   }
 
   async #describe(vm: string, snapshot: string | undefined, signal: AbortSignal): Promise<DescribedVm> {
