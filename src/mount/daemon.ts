@@ -201,7 +201,8 @@ class ParentChannel {
     if (!process.connected) throw new CancelledError("The command that mounts went away", { signal: 0 });
     const asked = new Promise<MountRequest>((resolve, reject) => {
       const timer = setTimeout(() => {
-        reject(new UnreachableError("Cannot start the mount daemon: nobody told it what to mount"));
+        const hint = "The command waited half an hour, for the password perhaps: run it again";
+        reject(new UnreachableError("Cannot start the mount daemon: nobody told it what to mount", { hint }));
       }, REQUEST_WAIT_MS);
       this.onGiveUp((reason) => {
         clearTimeout(timer);

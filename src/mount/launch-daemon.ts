@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { resolve as absolute } from "node:path";
+import { RemoteError, VmmountError } from "../errors.js";
 import type { FromDaemon } from "./daemon-protocol.js";
 import { newSessionId } from "./state-paths.js";
 
@@ -28,18 +29,22 @@ export class LaunchedDaemon {
   private constructor(child: ChildProcess, session: string) {
     this.session = session;
     this.#child = child;
+    let told: Error | undefined;
     this.listening = new Promise((resolve) => {
       child.on("message", (message) => {
-        if ((message as FromDaemon).type === "listening") resolve();
+        const from = message as FromDaemon;
+        if (from.type === "listening") resolve();
+        // Nobody else may be listening yet: it does not wait for its request for ever.
+        if (from.type === "failed") told = new RemoteError(from.error);
       });
     });
     this.ended = new Promise((resolve) => {
-      child.once("error", (failure) => {
-        resolve({ failure });
+      child.once("error", (cause) => {
+        resolve({ failure: cannotStart(cause) });
       });
       // "close" and not "exit": the last words may still be in the channel when the process is gone.
       child.once("close", (code: number | null, by: NodeJS.Signals | null) => {
-        resolve({ code, by });
+        resolve(told === undefined ? { code, by } : { failure: told });
       });
     });
   }
@@ -47,20 +52,17 @@ export class LaunchedDaemon {
   /**
    * @param program the one to run as the daemon: this one
    * @param where the mount point, which the daemon's arguments show
+   * @throws VmmountError when the system refuses at once; other refusals are its end
    */
   static launch(program: string, where: string, session = newSessionId()): LaunchedDaemon {
-    const child = spawn(
-      process.execPath,
-      [...process.execArgv, `--max-semi-space-size=${SEMI_SPACE_MIB}`, program, "daemon", session, absolute(where)],
-      {
-        detached: true,
-        // The caller's working directory may be a mount that must be unmountable, or vanish.
-        cwd: "/",
-        stdio: ["ignore", "ignore", "ignore", "ipc"],
-        env: { ...process.env, UV_THREADPOOL_SIZE: String(DAEMON_THREADS) },
-      },
-    );
-    return new LaunchedDaemon(child, session);
+    const words = [`--max-semi-space-size=${SEMI_SPACE_MIB}`, program, "daemon", session, absolute(where)];
+    return new LaunchedDaemon(spawned([...process.execArgv, ...words]), session);
+  }
+
+  /** Undefined when it is no process: after its end the number may be another's. */
+  get pid(): number | undefined {
+    const { pid, exitCode, signalCode } = this.#child;
+    return exitCode === null && signalCode === null ? pid : undefined;
   }
 
   /** From now on it may make things, and ends by its own rules. */
@@ -75,4 +77,25 @@ export class LaunchedDaemon {
     this.#child.kill("SIGKILL");
     await this.ended;
   }
+}
+
+function spawned(args: readonly string[]): ChildProcess {
+  try {
+    return spawn(process.execPath, args, {
+      detached: true,
+      // The caller's working directory may be a mount that must be unmountable, or vanish.
+      cwd: "/",
+      stdio: ["ignore", "ignore", "ignore", "ipc"],
+      env: { ...process.env, UV_THREADPOOL_SIZE: String(DAEMON_THREADS) },
+    });
+  } catch (cause) {
+    throw cannotStart(cause);
+  }
+}
+
+function cannotStart(cause: unknown): VmmountError {
+  return new VmmountError(`Cannot start the mount daemon: ${(cause as Error).message}`, "internal", {
+    cause,
+    hint: "The machine may be out of memory, or the user may not have more processes (ulimit -u)",
+  });
 }

@@ -63,7 +63,7 @@ async function negotiate(
   // It may fail before anybody waits for it.
   outcome.catch(() => undefined);
   try {
-    if (child.pid !== undefined) await leaveCgroup(child.pid, request.session, options.logger);
+    if (daemon.pid !== undefined) await leaveCgroup(daemon.pid, request.session, options.logger);
     return await outcome;
   } finally {
     over.abort();

@@ -160,3 +160,29 @@ void t.test("a daemon that ended before it was asked is reported", async (t) => 
   const options = { logger: silentLogger(), onLog: () => undefined, onProgress: () => undefined, signal: never };
   t.match(await failureOf(startDaemon(daemon, request, options)), { message: /ended with exit code 1 without a word/ });
 });
+
+void t.test("what a daemon said before anybody asked it is not lost", async (t) => {
+  const notes = scratch(t);
+  const daemon = LaunchedDaemon.launch(PROGRAM, notes, "1mpat1ent0");
+  t.type(daemon.pid, "number");
+  await daemon.ended;
+  t.equal(daemon.pid, undefined, "the number may be another process's by now");
+  const request = mountRequest({ session: daemon.session, mountPoint: notes });
+  const options = { logger: silentLogger(), onLog: () => undefined, onProgress: () => undefined, signal: never };
+  const error = await failureOf(startDaemon(daemon, request, options));
+  t.match(error, { name: "UnreachableError", exitCode: 69, message: "Nobody asked" });
+});
+
+void t.test("a system that starts no process is named, and is no bug", async (t) => {
+  // Linux takes no argument of more than 128 KiB.
+  t.throws(() => LaunchedDaemon.launch(PROGRAM, `/${"x".repeat(200_000)}`), {
+    name: "VmmountError",
+    message: /^Cannot start the mount daemon: .*E2BIG/,
+    hint: /memory/,
+  });
+  t.intercept(process, "execPath", { value: "/nonexistent/node" });
+  const none = LaunchedDaemon.launch(PROGRAM, scratch(t));
+  t.equal(none.pid, undefined);
+  t.match(await none.ended, { failure: { name: "VmmountError", message: /^Cannot start the mount daemon: .*ENOENT/ } });
+  await none.dismiss();
+});
