@@ -6,57 +6,39 @@ import t, { type Test } from "tap";
 import type { Catalog } from "../../src/catalog.js";
 import type { VmIdentity } from "../../src/hypervisor.js";
 import type { SessionStatus } from "../../src/mount/control-protocol.js";
-import { MIB } from "../../src/units.js";
 import { run } from "../fixtures/host/command-line.js";
 import { NOTHING_LEFT, ProxyHost } from "../fixtures/host/proxy-host.js";
 import { RawSoap } from "../fixtures/vsphere/raw-soap.js";
-import { buildVcsim, startVcsim, type Vcsim } from "../fixtures/vsphere/vcsim.js";
+import { startVcsim, type Vcsim, withVcsim } from "../fixtures/vsphere/vcsim.js";
+import { DISK_BYTES, ESXI_HOST, furnish, NVRAM, VCENTER, VMX, writeDisk } from "../fixtures/vsphere/vcsim-vm.js";
 
 /** The whole main job, with the program that users run, against VMware's own simulator. */
-const DISK_BYTES = MIB;
-const VMX = '.encoding = "UTF-8"\nnvram = "machine.nvram"\n';
-const DESCRIPTOR = `# Disk DescriptorFile
-version=1
-CID=fffffffe
-parentCID=ffffffff
-createType="vmfs"
-
-# Extent description
-RW ${DISK_BYTES / 512} VMFS "disk1-flat.vmdk"
-
-ddb.adapterType = "lsilogic"
-`;
 
 interface Variant {
   readonly args: readonly string[];
+  readonly name: string;
   readonly path: string;
   /** What `ls` of the VM's folder shows. */
   readonly folder: string;
 }
 
 const VARIANTS: Readonly<Record<string, Variant>> = {
-  vCenter: { args: [], path: "/DC0/DC0_H0_VM0", folder: "/DC0" },
-  "ESXi host": { args: ["-esx"], path: "/ha-datacenter/ha-host_VM0", folder: "/ha-datacenter" },
+  vCenter: { ...VCENTER, folder: "/DC0" },
+  "ESXi host": { ...ESXI_HOST, folder: "/ha-datacenter" },
 };
 
-const built = buildVcsim();
-if ("missing" in built) {
-  t.plan(0, `vcsim cannot be built here: ${built.missing}`);
-} else {
+await withVcsim(t, async (program) => {
   for (const [name, variant] of Object.entries(VARIANTS)) {
-    await t.test(name, (t) => mainJob(t, built.program, variant));
+    await t.test(name, (t) => mainJob(t, program, variant));
   }
-  await t.test("a session that the server ends in mid-mount", (t) => idleSession(t, built.program));
-}
+  await t.test("a session that the server ends in mid-mount", (t) => idleSession(t, program));
+});
 
-/** The simulator makes empty files: puts a disk and its configuration there. */
-async function furnish(vcsim: Vcsim, vm: string): Promise<Buffer> {
-  const folder = join(vcsim.datastore, vm);
+/** Writes a VM's configuration and random bytes as its disk. @returns the bytes */
+async function furnishWithDisk(vcsim: Vcsim, vm: string): Promise<Buffer> {
   const content = randomBytes(DISK_BYTES);
-  await writeFile(join(folder, `${vm}.vmx`), VMX);
-  await writeFile(join(folder, "machine.nvram"), "firmware variables");
-  await writeFile(join(folder, "disk1.vmdk"), DESCRIPTOR);
-  await writeFile(join(folder, "disk1-flat.vmdk"), content);
+  await furnish(vcsim, vm);
+  await writeDisk(vcsim, vm, content);
   return content;
 }
 
@@ -69,13 +51,11 @@ async function hostFor(t: Test, vcsim: Vcsim): Promise<ProxyHost> {
   return ProxyHost.make(t, { url, user, fingerprint, passwordPath });
 }
 
-async function mainJob(t: Test, program: string, { args, path, folder }: Variant): Promise<void> {
+async function mainJob(t: Test, program: string, { args, name, path, folder }: Variant): Promise<void> {
   await using vcsim = await startVcsim(program, args);
-  const name = path.slice(path.lastIndexOf("/") + 1);
-  const content = await furnish(vcsim, name);
+  const content = await furnishWithDisk(vcsim, name);
   const host = await hostFor(t, vcsim);
-  const admin = new RawSoap(vcsim.url);
-  await admin.login(vcsim.user, vcsim.password);
+  const admin = await RawSoap.loggedIn(vcsim);
 
   await t.test("ls and find", (t) => browse(t, host, path, folder));
 
@@ -89,7 +69,7 @@ async function mainJob(t: Test, program: string, { args, path, folder }: Variant
     t.equal(cp.code, 0, cp.stderr);
     t.ok(content.equals(await readFile(join(copies, "cp/scsi0-0-flat.vmdk"))), "cp has the bytes");
     t.equal(await readFile(join(copies, `cp/${name}.vmx`), "utf8"), VMX);
-    t.equal(await readFile(join(copies, "cp/machine.nvram"), "utf8"), "firmware variables");
+    t.equal(await readFile(join(copies, "cp/machine.nvram"), "utf8"), NVRAM);
 
     const archive = join(copies, "vm.tar");
     const tar = await run("tar", ["-C", host.mountPoint, "-Scf", archive, "."]);
@@ -111,7 +91,7 @@ async function mainJob(t: Test, program: string, { args, path, folder }: Variant
 
   await t.test("a killed daemon is cleaned up after", async (t) => {
     // The simulator deletes a disk's descriptor together with a snapshot.
-    await furnish(vcsim, name);
+    await furnishWithDisk(vcsim, name);
     const { pid } = await host.json<SessionStatus>(["mount", path, host.mountPoint]);
     process.kill(pid, "SIGKILL");
     const umount = await host.vmmount(["umount", host.mountPoint]);
@@ -169,8 +149,8 @@ async function browse(t: Test, host: ProxyHost, path: string, folder: string): P
 
 async function idleSession(t: Test, program: string): Promise<void> {
   await using vcsim = await startVcsim(program, ["-idle", "1s"]);
-  const name = "DC0_H0_VM0";
-  const content = await furnish(vcsim, name);
+  const { name } = VCENTER;
+  const content = await furnishWithDisk(vcsim, name);
   const host = await hostFor(t, vcsim);
   const { session } = await host.json<SessionStatus>(["mount", `name:${name}`, host.mountPoint, "-vv"]);
   // Longer than the server keeps an idle session: what is waited for is the passing of time itself.

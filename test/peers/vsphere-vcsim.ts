@@ -1,5 +1,3 @@
-import { writeFile } from "node:fs/promises";
-import { join } from "node:path";
 import t, { type Test } from "tap";
 import { errorFacts } from "../../src/errors.js";
 import type { Hypervisor } from "../../src/hypervisor.js";
@@ -8,26 +6,15 @@ import { fetchFingerprint } from "../../src/vsphere/fingerprint.js";
 import { hypervisorContract } from "../fixtures/contract/hypervisor.js";
 import { recordingLogger } from "../fixtures/recording-logger.js";
 import { RawSoap } from "../fixtures/vsphere/raw-soap.js";
-import { buildVcsim, startVcsim, type Vcsim } from "../fixtures/vsphere/vcsim.js";
+import { startVcsim, type Vcsim, withVcsim } from "../fixtures/vsphere/vcsim.js";
+import { DISK_BYTES, ESXI_HOST, furnish, VCENTER, VMX, writeDisk } from "../fixtures/vsphere/vcsim-vm.js";
 
 /** Our vSphere client against VMware's own simulator: nobody of this project wrote the server. */
 const { signal } = new AbortController();
-const DISK_BYTES = 1024 * 1024;
-const VMX = '.encoding = "UTF-8"\nnvram = "machine.nvram"\n';
-const DESCRIPTOR = `# Disk DescriptorFile
-version=1
-CID=fffffffe
-parentCID=ffffffff
-createType="vmfs"
-
-# Extent description
-RW ${DISK_BYTES / 512} VMFS "disk1-flat.vmdk"
-
-ddb.adapterType = "lsilogic"
-`;
 
 interface Variant {
   readonly args: readonly string[];
+  readonly name: string;
   /** The VM's path with its name at the end. */
   readonly path: string;
   readonly instanceUuid: string;
@@ -37,36 +24,33 @@ interface Variant {
 
 // The simulator derives UUIDs from names, so they are the same on every run.
 const VCENTER_VM = {
+  ...VCENTER,
   instanceUuid: "b4689bed-97f0-5bcd-8a4c-07477cc8f06f",
   biosUuid: "265104de-1472-547c-b873-6dc7883fb6cb",
   vmCount: 4,
 };
 const VARIANTS: Readonly<Record<string, Variant>> = {
-  vCenter: { args: [], path: "/DC0/DC0_H0_VM0", ...VCENTER_VM },
+  vCenter: VCENTER_VM,
   "vCenter with folders around the datacenter and the VMs": {
+    ...VCENTER_VM,
     args: ["-folders", "1"],
     path: "/F0/DC0/F0/DC0_H0_VM0",
-    ...VCENTER_VM,
   },
   "ESXi host": {
-    args: ["-esx"],
-    path: "/ha-datacenter/ha-host_VM0",
+    ...ESXI_HOST,
     instanceUuid: "5c6c5a36-df4d-524e-ab5d-4b1bb43ee274",
     biosUuid: "b03b24de-847f-5b0d-85f4-221b300038a8",
     vmCount: 2,
   },
 };
 
-const built = buildVcsim();
-if ("missing" in built) {
-  t.plan(0, `vcsim cannot be built here: ${built.missing}`);
-} else {
+await withVcsim(t, async (program) => {
   for (const [name, variant] of Object.entries(VARIANTS)) {
-    await t.test(name, (t) => contractSuite(t, built.program, variant));
+    await t.test(name, (t) => contractSuite(t, program, variant));
   }
-  await t.test("trust", (t) => trustSuite(t, built.program));
-  await t.test("sessions", (t) => sessionSuite(t, built.program));
-}
+  await t.test("trust", (t) => trustSuite(t, program));
+  await t.test("sessions", (t) => sessionSuite(t, program));
+});
 
 async function connect(vcsim: Vcsim, more: Partial<Parameters<typeof connectVsphere>[0]> = {}): Promise<Hypervisor> {
   const { url, user, password, fingerprint } = vcsim;
@@ -76,14 +60,10 @@ async function connect(vcsim: Vcsim, more: Partial<Parameters<typeof connectVsph
 
 async function contractSuite(t: Test, program: string, variant: Variant): Promise<void> {
   await using vcsim = await startVcsim(program, variant.args);
-  const name = variant.path.slice(variant.path.lastIndexOf("/") + 1);
-  const folder = join(vcsim.datastore, name);
-  const admin = new RawSoap(vcsim.url);
-  await admin.login(vcsim.user, vcsim.password);
+  const { name } = variant;
+  const admin = await RawSoap.loggedIn(vcsim);
   await setGuestAddress(vcsim, admin, variant);
-  // The simulator creates empty files.
-  await writeFile(join(folder, `${name}.vmx`), VMX);
-  await writeFile(join(folder, "machine.nvram"), "firmware variables");
+  await furnish(vcsim, name);
   t.comment("vcsim has no CreateSnapshotEx_Task, no delta disks, no changed block tracking and no file locks");
   await hypervisorContract(t, {
     connect: () => connect(vcsim),
@@ -101,11 +81,7 @@ async function contractSuite(t: Test, program: string, variant: Variant): Promis
       diskSize: DISK_BYTES,
     },
     vmCount: variant.vmCount,
-    writeDisk: async (content) => {
-      // The descriptor as well: without delta disks, the simulator deletes it together with a snapshot.
-      await writeFile(join(folder, "disk1.vmdk"), DESCRIPTOR);
-      await writeFile(join(folder, "disk1-flat.vmdk"), content);
-    },
+    writeDisk: (content) => writeDisk(vcsim, name, content),
     knowsAllocation: false,
     expireSessions: async () => {
       await admin.terminateOthers();
@@ -192,8 +168,7 @@ async function sessionSuite(t: Test, program: string): Promise<void> {
   });
 
   await t.test("disposing logs out", async (t) => {
-    const admin = new RawSoap(vcsim.url);
-    await admin.login(vcsim.user, vcsim.password);
+    const admin = await RawSoap.loggedIn(vcsim);
     const server = await connect(vcsim);
     await server[Symbol.asyncDispose]();
     t.equal(await admin.terminateOthers(), 0);
@@ -202,8 +177,7 @@ async function sessionSuite(t: Test, program: string): Promise<void> {
   await t.test("calls side by side share one new login", async (t) => {
     const { logger, lines } = recordingLogger();
     await using server = await connect(vcsim, { logger });
-    const admin = new RawSoap(vcsim.url);
-    await admin.login(vcsim.user, vcsim.password);
+    const admin = await RawSoap.loggedIn(vcsim);
     await admin.terminateOthers();
     await Promise.all([1, 2, 3, 4, 5].map(() => server.findVms({ kind: "any" }, { signal })));
     t.equal(lines.filter(({ message }) => message === "Login ok").length, 2);

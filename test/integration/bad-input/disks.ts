@@ -76,8 +76,7 @@ for (const [what, { from, to, says = [] }] of Object.entries(BAD_DESCRIPTORS)) {
 void t.test("a VM with an older snapshot of somebody else, whose disk is a delta", async (t) => {
   const host = await ProxyHost.make(t, lab);
   const vm = lab.vm("aged");
-  const admin = new RawSoap(lab.url);
-  await admin.login(lab.user, lab.password);
+  const admin = await RawSoap.loggedIn(lab);
   await admin.call(
     `<CreateSnapshot_Task xmlns="urn:vim25"><_this type="VirtualMachine">${vm.ref}</_this>` +
       `<name>before the upgrade</name><memory>false</memory><quiesce>false</quiesce></CreateSnapshot_Task>`,
