@@ -10,6 +10,8 @@ export interface MountInfo {
   readonly mountPoint: string;
   readonly type: string;
   readonly source: string;
+  /** Of the file system itself, such as `user_id=0`. */
+  readonly options: readonly string[];
 }
 
 /** Every mount of this mount namespace, in mount order. Reading it asks no file system anything, so none can hang it. */
@@ -23,9 +25,15 @@ export function parseMountInfo(text: string): readonly MountInfo[] {
   for (const line of text.split("\n")) {
     const [head, tail] = line.split(" - ", 2);
     const [, , device, , mountPoint] = head?.split(" ") ?? [];
-    const [type, source] = tail?.split(" ") ?? [];
+    const [type, source, options] = tail?.split(" ") ?? [];
     if (device === undefined || mountPoint === undefined || type === undefined || source === undefined) continue;
-    mounts.push({ device, mountPoint: unescaped(mountPoint), type, source: unescaped(source) });
+    mounts.push({
+      device,
+      mountPoint: unescaped(mountPoint),
+      type,
+      source: unescaped(source),
+      options: options?.split(",") ?? [],
+    });
   }
   return mounts;
 }

@@ -15,9 +15,13 @@ import { readJsonLines } from "./json-lines.js";
 /** A live daemon answers at once: its event loop never waits. */
 const STATUS_TIMEOUT_MS = 10_000;
 
-/** The daemon's status. @throws UnreachableError when nobody listens or answers */
-export async function askStatus(path: string): Promise<SessionStatus> {
-  for await (const message of converse(path, { op: "status" }, STATUS_TIMEOUT_MS)) {
+/**
+ * The daemon's status.
+ * @param owner whose the socket's directory must be: by default this user
+ * @throws UnreachableError when nobody listens or answers
+ */
+export async function askStatus(path: string, owner?: number): Promise<SessionStatus> {
+  for await (const message of converse({ path, owner }, { op: "status" }, STATUS_TIMEOUT_MS)) {
     if (message.type === "status") return message.status;
   }
   throw new UnreachableError(`Cannot ask the mount daemon at "${path}": it hung up without an answer`);
@@ -36,10 +40,12 @@ export async function askUmount(
     readonly onProgress: (what: string, percent: number | undefined) => void;
     readonly signal?: AbortSignal | undefined;
     readonly silenceMsMax?: number;
+    /** Whose the socket's directory must be: by default this user. */
+    readonly owner?: number | undefined;
   },
 ): Promise<string> {
-  const { force, onProgress, signal, silenceMsMax = SILENCE_MS_MAX } = options;
-  for await (const message of converse(path, { op: "umount", force }, silenceMsMax, signal)) {
+  const { force, onProgress, signal, silenceMsMax = SILENCE_MS_MAX, owner } = options;
+  for await (const message of converse({ path, owner }, { op: "umount", force }, silenceMsMax, signal)) {
     if (message.type === "progress") onProgress(message.what, message.percent);
     if (message.type === "done") return message.message;
   }
@@ -48,13 +54,18 @@ export async function askUmount(
   });
 }
 
+/** Whether nobody can be behind a socket: unlike a daemon that is busy, or that hangs. */
+export function nobodyListens(error: UnreachableError): boolean {
+  return ["ENOENT", "ECONNREFUSED"].includes((error.cause as NodeJS.ErrnoException | undefined)?.code ?? "");
+}
+
 async function* converse(
-  path: string,
+  { path, owner }: { readonly path: string; readonly owner: number | undefined },
   request: ControlRequest,
   silenceMsMax: number,
   signal?: AbortSignal,
 ): AsyncGenerator<ControlMessage> {
-  await refuseForeignDirectory(dirname(path)).catch((cause: unknown) => {
+  await refuseForeignDirectory(dirname(path), owner).catch((cause: unknown) => {
     throw new UnreachableError(`Cannot talk to the mount daemon at "${path}": ${(cause as Error).message}`, { cause });
   });
   const socket = createConnection(path);

@@ -1,9 +1,16 @@
-import { readFile } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 
 /** A daemon that has said its last word has only its own exit left. */
 const END_WAIT_MS = 10_000;
 const END_POLL_MS = 20;
+
+/** A mount daemon in the process table. */
+export interface DaemonProcess {
+  readonly pid: number;
+  /** The user who started it. */
+  readonly uid: number;
+}
 
 /**
  * Waits until the daemon of a session is no process any more, so that "umount" returning means that nothing is left.
@@ -11,15 +18,31 @@ const END_POLL_MS = 20;
  * @returns whether it is gone
  */
 export async function daemonEnded(pid: number, session: string, waitMs = END_WAIT_MS): Promise<boolean> {
-  for (const end = performance.now() + waitMs; await isDaemon(pid, session);) {
+  for (const end = performance.now() + waitMs; (await daemonAt(pid, session)) !== undefined;) {
     if (performance.now() >= end) return false;
     await delay(END_POLL_MS);
   }
   return true;
 }
 
-async function isDaemon(pid: number, session: string): Promise<boolean> {
+/** The daemon of a session, if it is this process. */
+export async function daemonAt(pid: number, session: string): Promise<DaemonProcess | undefined> {
   // A zombie has no arguments left: it counts as gone.
   const words = (await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")).split("\0");
-  return words.includes("daemon") && words.includes(session);
+  const at = words.indexOf("daemon");
+  if (at < 0 || words[at + 1] !== session) return undefined;
+  // The owner of /proc/PID tells nothing: it is root's for a process that forbids core dumps.
+  const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
+  const [, uid] = /^Uid:\s*(\d+)/m.exec(status) ?? [];
+  return uid === undefined ? undefined : { pid, uid: Number(uid) };
+}
+
+/** The daemon of a session, wherever it keeps its files; processes of other users do not count. */
+export async function findDaemon(session: string, uid: number): Promise<DaemonProcess | undefined> {
+  for (const name of await readdir("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    const daemon = await daemonAt(Number(name), session);
+    if (daemon?.uid === uid) return daemon;
+  }
+  return undefined;
 }

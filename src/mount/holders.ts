@@ -1,5 +1,6 @@
 import { readdir, readFile, readlink } from "node:fs/promises";
 import { join } from "node:path";
+import { BusyError } from "../errors.js";
 
 /** A process that keeps a mount busy. */
 export interface Holder {
@@ -48,8 +49,17 @@ async function commandOf(pid: string): Promise<string> {
 }
 
 /** `tar (pid 812) has "/mnt/backup/x" open`, one line each. */
-export function describeHolders(holders: readonly Holder[]): string {
+function describeHolders(holders: readonly Holder[]): string {
   return holders
     .map((holder) => `${holder.command} (pid ${holder.pid}) uses ${JSON.stringify(holder.path)}`)
     .join("; ");
+}
+
+/** A mount that cannot be taken away because files are open, with who has them open. */
+export async function busyMount(mountPoint: string, cause: BusyError): Promise<BusyError> {
+  const holders = await findHolders(mountPoint);
+  return new BusyError(
+    `Cannot unmount "${mountPoint}": it is in use${holders.length > 0 ? ` (${describeHolders(holders)})` : ""}`,
+    { cause, hint: "Wait until the reader is done, or give --force: its further reads then fail" },
+  );
 }

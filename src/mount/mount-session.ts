@@ -11,7 +11,7 @@ import { BlockStack } from "./block-stack.js";
 import { openHypervisor } from "./connection.js";
 import type { DiskStatus, SessionStatus } from "./control-protocol.js";
 import type { Frozen } from "./frozen.js";
-import { describeHolders, findHolders } from "./holders.js";
+import { busyMount } from "./holders.js";
 import { checkMountPoint } from "./mount-point.js";
 import {
   diskStatuses,
@@ -221,11 +221,7 @@ export class MountSession {
       await this.#mounted.unmount();
     } catch (error) {
       if (!(error instanceof BusyError)) throw error;
-      const holders = await findHolders(mountPoint);
-      throw new BusyError(
-        `Cannot unmount "${mountPoint}": it is in use${holders.length > 0 ? ` (${describeHolders(holders)})` : ""}`,
-        { cause: error, hint: "Wait until the reader is done, or give --force: its further reads then fail" },
-      );
+      throw await busyMount(mountPoint, error);
     }
   }
 

@@ -12,3 +12,9 @@ export function sessionOfMount(mount: Pick<MountInfo, "type" | "source">): strin
   if (mount.type !== MOUNT_TYPE || !mount.source.startsWith(PREFIX)) return undefined;
   return mount.source.slice(PREFIX.length);
 }
+
+/** The user who may enter a FUSE mount: the one whose daemon made it. */
+export function ownerOfMount({ options }: Pick<MountInfo, "options">): number | undefined {
+  const [, uid] = /^user_id=(\d+)$/.exec(options.find((option) => option.startsWith("user_id=")) ?? "") ?? [];
+  return uid === undefined ? undefined : Number(uid);
+}

@@ -1,6 +1,8 @@
 import { errorChain } from "../errors.js";
 import { askStatus } from "./control-client.js";
+import { controlEndpoint } from "./control-endpoint.js";
 import type { SessionStatus } from "./control-protocol.js";
+import { daemonAt } from "./daemon-process.js";
 import { listSessions, type SessionEntry } from "./session-list.js";
 import type { StatePaths } from "./state-paths.js";
 
@@ -27,7 +29,9 @@ export async function reportSessions(paths: StatePaths): Promise<SessionReport[]
 async function report(entry: SessionEntry, paths: StatePaths): Promise<SessionReport | undefined> {
   if (!entry.isLive) return deadReport(entry, lastReason(entry));
   try {
-    return { alive: true, ...(await askStatus(paths.controlSocket(entry.id))) };
+    const daemon = entry.facts && (await daemonAt(entry.facts.pid, entry.id));
+    const { path, owner } = await controlEndpoint(entry.id, daemon?.uid ?? process.geteuid?.() ?? 0, paths);
+    return { alive: true, ...(await askStatus(path, owner)) };
   } catch (error) {
     const now = (await listSessions(paths)).find(({ id }) => id === entry.id);
     // It ended between the two looks.

@@ -10,7 +10,6 @@ import {
   RefusedError,
   UnreachableError,
 } from "../errors.js";
-import { mountCalls } from "../fs/fuse/mount-rights.js";
 import type { Logger } from "../log.js";
 import { retry } from "../retry.js";
 import { serverRetryPolicy } from "../settings.js";
@@ -18,10 +17,13 @@ import { FileJournal } from "../snapshot/journal.js";
 import type { JournalRecord } from "../snapshot/journal-record.js";
 import { createdRef, planRecovery, removeSessionSnapshots } from "../snapshot/recovery.js";
 import { openHypervisor, prepareConnection, rememberedServer, type ServerChoice } from "./connection.js";
-import { askUmount } from "./control-client.js";
-import { daemonEnded } from "./daemon-process.js";
+import { askUmount, nobodyListens } from "./control-client.js";
+import { controlEndpoint } from "./control-endpoint.js";
+import { daemonAt, daemonEnded, type DaemonProcess, findDaemon } from "./daemon-process.js";
+import { unmountByHand, unmountThrough } from "./daemon-unmount.js";
+import { detachDead } from "./dead-mount.js";
 import { type MountInfo, readMountInfo, topMountAt } from "../mount-info.js";
-import { sessionOfMount } from "./mount-source.js";
+import { ownerOfMount, sessionOfMount } from "./mount-source.js";
 import { canonicalMountPoint } from "./mount-point.js";
 import { listSessions, type SessionEntry } from "./session-list.js";
 import { isSessionId, type StatePaths } from "./state-paths.js";
@@ -75,13 +77,16 @@ export async function unmountTarget(target: string, options: UnmountOptions): Pr
 export async function unmountSession(entry: SessionEntry, options: UnmountOptions): Promise<UnmountResult> {
   const mountPoint = entry.facts?.mountPoint ?? "";
   if (!entry.isLive) return recoverSession(entry, options);
+  const user = process.geteuid?.() ?? 0;
   let goesOn = false;
   try {
-    const message = await askUmount(options.paths.controlSocket(entry.id), options);
+    const { path, owner } = await controlEndpoint(entry.id, (await daemonOf(entry))?.uid ?? user, options.paths);
+    const message = await askUmount(path, { ...options, owner });
     return { mountPoint, session: entry.id, message };
   } catch (error) {
     goesOn = ["busy", "signal"].includes(errorFacts(error).name);
     if (!(error instanceof UnreachableError)) throw error;
+    await unmountUnheard(entry, error, options);
     // It may have ended, well or badly, while we knocked.
     const now = (await listSessions(options.paths)).find(({ id }) => id === entry.id);
     if (now === undefined) {
@@ -108,9 +113,21 @@ export async function unmountSession(entry: SessionEntry, options: UnmountOption
   }
 }
 
+async function daemonOf({ id, facts }: SessionEntry): Promise<DaemonProcess | undefined> {
+  return facts && (await daemonAt(facts.pid, id));
+}
+
+/** A daemon whose socket is gone, as when its runtime directory was removed, still notices that its mount is gone. */
+async function unmountUnheard(entry: SessionEntry, error: UnreachableError, options: UnmountOptions): Promise<void> {
+  const daemon = await daemonOf(entry);
+  const mountPoint = entry.facts?.mountPoint ?? "";
+  if (daemon === undefined || !nobodyListens(error) || (await ownMountAt(mountPoint, entry.id)) === undefined) return;
+  await unmountByHand(daemon, entry.id, mountPoint, options);
+}
+
 /** A session whose daemon is gone: killed, crashed, or before a reboot. */
 async function recoverSession(entry: SessionEntry, options: UnmountOptions): Promise<UnmountResult> {
-  const { paths, logger } = options;
+  const { paths } = options;
   const mountPoint = entry.facts?.mountPoint ?? "";
   if (entry.damage !== undefined) {
     throw new LeftoverError(`Cannot clean up session ${entry.id}: its journal is damaged (${entry.damage})`, {
@@ -121,7 +138,7 @@ async function recoverSession(entry: SessionEntry, options: UnmountOptions): Pro
   if (journal === undefined) {
     return { mountPoint, session: entry.id, message: `Session ${entry.id} of "${mountPoint}" is cleaned up already` };
   }
-  await detachStale(mountPoint, entry.id, logger);
+  await endMount(mountPoint, entry.id, options);
   const records: JournalRecord[] = [];
   for await (const record of journal.replay()) records.push(record);
   const plan = planRecovery(records);
@@ -203,9 +220,10 @@ async function unmountUnknown(target: string, mountPoint: string, options: Unmou
   }
   const session = sessionOfMount(mount);
   if (session === undefined) throw foreign(mount);
-  await detachStale(mountPoint, session, options.logger);
+  const message = await endMount(mountPoint, session, options);
+  if (message !== undefined) return { mountPoint, session, message };
   throw new LeftoverError(`Unmounted "${mountPoint}", but the journal of its session ${session} is missing`, {
-    hint: `Look for a snapshot named "vmmount-${session}" and remove it by hand`,
+    hint: `Give the state.dir of the mount, or look for a snapshot named "vmmount-${session}" and remove it by hand`,
   });
 }
 
@@ -219,10 +237,20 @@ function foreign(mount: MountInfo): RefusedError {
   );
 }
 
-/** Detaches what a dead daemon left: its files only answer "Transport endpoint is not connected". */
-async function detachStale(mountPoint: string, session: string, logger: Logger): Promise<void> {
+async function ownMountAt(mountPoint: string, session: string): Promise<MountInfo | undefined> {
   const mount = topMountAt(await readMountInfo(), mountPoint);
-  if (mount === undefined || sessionOfMount(mount) !== session) return;
-  await (await mountCalls()).detach(mountPoint);
-  logger.info(`Detached the dead mount on "${mountPoint}"`);
+  return mount !== undefined && sessionOfMount(mount) === session ? mount : undefined;
+}
+
+/**
+ * Takes away the mount of a session whose daemon nobody holds the journal of here, living or dead.
+ * @returns what a living daemon said; undefined when there is none
+ */
+async function endMount(mountPoint: string, session: string, options: UnmountOptions): Promise<string | undefined> {
+  const mount = await ownMountAt(mountPoint, session);
+  if (mount === undefined) return undefined;
+  const daemon = await findDaemon(session, ownerOfMount(mount) ?? 0);
+  if (daemon !== undefined) return unmountThrough(daemon, session, mountPoint, options);
+  await detachDead(mount, options);
+  return undefined;
 }

@@ -7,7 +7,7 @@ import type { SessionStatus } from "../../src/mount/control-protocol.js";
 import { labDirectory } from "../fixtures/host/lab-host.js";
 import { LabProcess } from "../fixtures/host/lab-process.js";
 import { modeAndOwner, NormalUser } from "../fixtures/host/normal-user.js";
-import { run } from "../fixtures/host/command-line.js";
+import { PROGRAM, run } from "../fixtures/host/command-line.js";
 import { cannotMount } from "../fixtures/mounting.js";
 
 // The whole program as a user without any right: fusermount3 mounts for him, and everything he leaves is his.
@@ -136,6 +136,25 @@ void t.test("what fusermount3 refuses is said with what to do, and leaves no sna
   }
   t.strictSame(await lab.snapshots("web01"), []);
   t.strictSame(await user.mounts(), []);
+});
+
+void t.test("mounted from cron, unmounted in a login session, and by root", { skip }, async (t) => {
+  const { user, lab } = await userWithLab(t);
+  const shared = `/tmp/vmmount-${user.uid}`;
+  t.teardown(() => run("rm", ["-rf", shared]));
+  const cron = { XDG_RUNTIME_DIR: "" };
+  for (const byRoot of [false, true]) {
+    const mount = await user.vmmount(["mount", "name:web01", user.mountPoint], cron);
+    t.equal(mount.code, 0, mount.stderr);
+    const { sessions } = await user.json<{ sessions: { alive: boolean }[] }>(["status"]);
+    t.match(sessions, [{ alive: true }]);
+    const args = ["umount", user.mountPoint];
+    const umount = byRoot ? await run(process.execPath, [PROGRAM, ...args]) : await user.vmmount(args);
+    t.equal(umount.code, 0, umount.stderr);
+    t.match(umount.stdout, /removed the snapshot/);
+    t.strictSame(await lab.snapshots("web01"), []);
+    t.strictSame(await user.mounts(), []);
+  }
 });
 
 void t.test("a runtime directory that somebody else made first is refused", { skip }, async (t) => {

@@ -14,6 +14,7 @@ void t.test("mounts with their device, path, type and source", (t) => {
     mountPoint: "/mnt/with space",
     type: "fuse.vmmount",
     source: "vm 1\\x",
+    options: ["ro", "user_id=0"],
   });
   t.equal(mounts.length, 3);
   t.equal(topMountAt(mounts, "/mnt/with space")?.device, "0:54", "the later one lies on top");

@@ -131,6 +131,8 @@ const TESTED_THROUGH: Readonly<Record<string, string>> = {
   "src/local/": "test/integration/local-folder.ts",
   "src/mount/choose-fuse-driver.ts": "test/integration/fuse-native-job.ts",
   "src/mount/daemon.ts": "test/integration/main-job.ts",
+  "src/mount/daemon-unmount.ts": "test/integration/other-directories.ts",
+  "src/mount/dead-mount.ts": "test/unit/mount/unmount.ts",
   "src/mount/mount-session.ts": "test/integration/main-job.ts",
   "src/mount/mount-vm.ts": "test/unit/cli/commands.ts",
   "src/vsphere/": "test/peers/vsphere-vcsim.ts",

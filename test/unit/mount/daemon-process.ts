@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import t from "tap";
-import { daemonEnded } from "../../../src/mount/daemon-process.js";
+import { daemonAt, daemonEnded, findDaemon } from "../../../src/mount/daemon-process.js";
 
 const ID = "k3v9q2m7xa";
 
@@ -22,4 +22,21 @@ void t.test("daemonEnded() waits for the process whose arguments name the sessio
 
 void t.test("daemonEnded() takes no process for an ended one", async (t) => {
   t.equal(await daemonEnded(2 ** 22 + 1, ID), true);
+});
+
+void t.test("findDaemon() finds a daemon by its arguments, and only a user's own", async (t) => {
+  const uid = process.getuid?.() ?? 0;
+  const start = async (...words: string[]): Promise<number> => {
+    const child = spawn("sh", ["-c", "echo ready; read -r _", "sh", ...words], { stdio: ["pipe", "pipe", "inherit"] });
+    t.teardown(() => child.kill("SIGKILL"));
+    await once(child.stdout, "data");
+    return child.pid ?? 0;
+  };
+  await start("daemon", "0ther00000", "/mnt");
+  const pid = await start("daemon", "f0und00000", "/mnt");
+  const found = { pid, uid };
+  t.strictSame(await findDaemon("f0und00000", uid), found);
+  t.strictSame(await daemonAt(pid, "f0und00000"), found);
+  t.equal(await findDaemon("f0und00000", uid + 1), undefined, "a stranger may call his process what he likes");
+  t.equal(await findDaemon("n0where000", uid), undefined);
 });

@@ -3,7 +3,8 @@ import { once } from "node:events";
 import { mkdirSync, realpathSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { describeHolders, findHolders } from "../../../src/mount/holders.js";
+import { BusyError } from "../../../src/errors.js";
+import { busyMount, findHolders } from "../../../src/mount/holders.js";
 import { scratch } from "../../fixtures/scratch.js";
 
 /** A shell that says when it is ready and stays until it is told to go. */
@@ -34,7 +35,8 @@ void t.test("findHolders() finds open files and working directories, and nobody 
     ].sort((a, b) => Number(a[0]) - Number(b[0])),
   );
   t.match(holders[0]?.command, /sh/);
-  t.match(describeHolders(holders), new RegExp(`sh \\(pid ${reader}\\) uses "${mount}/sub/disk"`));
+  const busy = await busyMount(mount, new BusyError("It is in use"));
+  t.match(busy.message, new RegExp(`sh \\(pid ${reader}\\) uses "${mount}/sub/disk"`));
 });
 
 void t.test("findHolders() names ten at most", async (t) => {

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import t, { type Test } from "tap";
 import { BusyError } from "../../../src/errors.js";
+import { kernelFuseDriver } from "../../../src/fs/fuse/kernel-driver.js";
 import type { Hypervisor, VmIdentity } from "../../../src/hypervisor.js";
 import type { Lab } from "../../../src/lab/lab.js";
 import { silentLogger } from "../../../src/log.js";
@@ -14,9 +15,11 @@ import { unmountTarget, type UnmountOptions } from "../../../src/mount/unmount.j
 import { FileJournal } from "../../../src/snapshot/journal.js";
 import type { JournalEvent, SessionFacts } from "../../../src/snapshot/journal-record.js";
 import { describeOwnership, snapshotName } from "../../../src/snapshot/ownership.js";
+import { bytes, MIB } from "../../../src/units.js";
 import { labFor } from "../../fixtures/host/lab-host.js";
 import { configIn } from "../../fixtures/mount/config.js";
 import { labConfig } from "../../fixtures/mount/lab-config.js";
+import { MemoryFileSystem } from "../../fixtures/memory-file-system.js";
 import { recordingLogger } from "../../fixtures/recording-logger.js";
 import { scratch } from "../../fixtures/scratch.js";
 import { sessionFacts } from "../../fixtures/snapshot-facts.js";
@@ -280,4 +283,24 @@ void t.test("a mount of somebody else is not touched", { skip: noMount }, async 
   await unmountTarget(ID, at.options);
   await run("mountpoint", ["-q", at.mountPoint]);
   t.pass("it is still mounted");
+});
+
+void t.test("a living mount whose daemon is no process seen here is left alone", { skip: noMount }, async (t) => {
+  const at = await host(t);
+  const driver = kernelFuseDriver({ logger: silentLogger() });
+  // Served by this process, whose arguments name no session, as if it were in another container.
+  const mounted = await driver.mount(new MemoryFileSystem(), at.mountPoint, {
+    source: `vmmount:${ID}`,
+    allowOther: false,
+    uid: 0,
+    gid: 0,
+    replyBytesMax: bytes(MIB),
+  });
+  t.teardown(() => mounted.abandon());
+  const refused = { name: "RefusedError", message: /it is alive, and its mount daemon is no process seen here/ };
+  t.match(await failureOf(unmountTarget(at.mountPoint, at.options)), refused);
+  await dead(at, sessionFacts({ mountPoint: at.mountPoint, pid: 2 ** 22 + 1 }));
+  t.match(await failureOf(unmountTarget(ID, at.options)), refused, "whatever a journal says");
+  t.match(await failureOf(unmountTarget(ID, { ...at.options, force: true })), refused);
+  await run("mountpoint", ["-q", at.mountPoint]);
 });
