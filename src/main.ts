@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { constants } from "node:os";
+import { isatty } from "node:tty";
 import { fileURLToPath } from "node:url";
 import { CancelledError, errorFacts } from "./errors.js";
 import { EXIT_CODES } from "./exit-codes.js";
@@ -66,7 +67,8 @@ async function run(): Promise<number> {
     out: (text) => process.stdout.write(text),
     err: (text) => process.stderr.write(text),
     isInteractive: process.stderr.isTTY,
-    canPrompt: process.stdin.isTTY && process.stderr.isTTY,
+    // Not process.stdin: it would make descriptor 0 non-blocking, and --password-fd 0 would not wait for its writer.
+    canPrompt: isatty(0) && process.stderr.isTTY,
     program: fileURLToPath(import.meta.url),
     signal: stop.signal,
   });

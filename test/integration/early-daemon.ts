@@ -42,3 +42,17 @@ void t.test("a command that is killed while it waits for the password takes its 
   await until("the daemon has ended", async () => (await host.daemons()).length === 0);
   t.strictSame(await host.leftovers(), NOTHING_LEFT);
 });
+
+void t.test("a password that comes late through a pipe is waited for", async (t) => {
+  const host = await ProxyHost.make(t, UNREACHABLE);
+  const argv = [...NODE_ARGUMENTS, PROGRAM, "mount", "name:web01", host.mountPoint, "--password-fd", "0"];
+  const shell = spawn("sh", ["-c", '{ sleep 3; echo late; } | "$@"', "sh", process.execPath, ...argv], {
+    env: { ...process.env, VMMOUNT_CONFIG: host.configPath },
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  let stderr = "";
+  shell.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
+  await once(shell, "close");
+  t.match(stderr, /Cannot reach/, "it has the password and asks the server");
+  t.strictSame(await host.leftovers(), NOTHING_LEFT);
+});

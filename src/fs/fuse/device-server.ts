@@ -37,10 +37,6 @@ export class DeviceServer implements RequestServer {
     });
   }
 
-  abortReads(): void {
-    this.#session.reads.abortAll();
-  }
-
   /**
    * The kernel ends a connection when its device is closed, and it can be closed when no read(2) waits on it. What makes a
    * waiting read return is a request, and statfs(2) always is one. Nobody answers it: it ends, like every other request,

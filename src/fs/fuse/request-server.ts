@@ -13,8 +13,11 @@ export interface RequestServer {
    */
   serve(failed: () => void): Promise<MountEnd>;
 
-  /** The connection is dead, so that nobody waits for an answer: reads in service are told to stop. */
-  abortReads(): void;
+  /**
+   * Tells reads in service to stop, where `serve` would wait for them. Absent where it ends with the connection: `close`
+   * stops them then, and not before the kernel has really let go.
+   */
+  readonly abortReads?: () => void;
 
   /** Ends the connection without any right, as far as requests still reach this server. Absent where it cannot. */
   readonly hangUp?: (where: string) => Promise<void>;

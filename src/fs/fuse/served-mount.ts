@@ -71,7 +71,7 @@ export class ServedMount implements Mounted {
       await this.#abort();
     }
     // Their callers have their error; libfuse's threads end only when these have answered.
-    server.abortReads();
+    server.abortReads?.();
     if (await this.#isListed()) {
       logger.warn("The mount is dead but still listed, under another path or mount", { where, device });
     }
