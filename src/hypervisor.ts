@@ -90,6 +90,8 @@ export interface DiskDescription {
   readonly changeId: string | undefined;
   /** Why the disk is not part of a snapshot and so not of a mount; undefined = included. */
   readonly excludedBecause: string | undefined;
+  /** Why a disk that belongs to the backup cannot be read as it is now: `openDisk` will fail, and with it a mount. */
+  readonly unreadableBecause?: string;
 }
 
 export interface VmDescription {
@@ -157,6 +159,12 @@ export interface OpenedDisk {
   readonly transport: string;
   /** One line for the log and the catalog: what is known of allocation and from where. */
   readonly allocation: string;
+  /**
+   * What of the disk was written since it was opened, in words; undefined = nothing. Only from a server without
+   * snapshots: elsewhere nobody can.
+   * @throws DiskIoError when it cannot be told
+   */
+  readonly writtenSince?: (options: CallOptions) => Promise<string | undefined>;
 }
 
 /** What a mount shows: a snapshot, or the disks as they lie there since a moment, where no snapshot could be made. */

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import type { InventoryEntry, VmDescription, VmIdentity } from "../hypervisor.js";
+import type { DiskDescription, InventoryEntry, VmDescription, VmIdentity } from "../hypervisor.js";
 import { diskNodeName } from "../hypervisor.js";
 import { LOCATOR_FORMS } from "../locator.js";
 import { UsageError } from "../errors.js";
@@ -56,7 +56,7 @@ function describeVm(vm: VmDescription): string {
     size(disk.capacity),
     disk.path,
     disk.thin === undefined ? "" : disk.thin ? "thin" : "thick",
-    disk.excludedBecause === undefined ? "yes" : `no: ${disk.excludedBecause}`,
+    inBackup(disk),
   ]);
   const facts = [
     `${printable(identity.name)}  ${printable(identity.path)}`,
@@ -65,6 +65,11 @@ function describeVm(vm: VmDescription): string {
     ...vm.snapshotObstacles.map((obstacle) => `A snapshot will fail: ${printable(obstacle)}`),
   ];
   return `${facts.join("\n")}\n\n${table(["DISK", "LABEL", "SIZE", "FILE", "KIND", "IN BACKUP"], rows)}`;
+}
+
+function inBackup({ excludedBecause, unreadableBecause }: DiskDescription): string {
+  if (excludedBecause !== undefined) return `no: ${excludedBecause}`;
+  return unreadableBecause === undefined ? "yes" : `a mount will fail: ${unreadableBecause}`;
 }
 
 interface FindFlags extends CommonOptions {

@@ -1,8 +1,12 @@
+import { constants } from "node:fs";
+import { open } from "node:fs/promises";
+import { basename } from "node:path";
 import type { BlockSource, Extent, ReadOptions } from "../block-source.js";
 import { DiskIoError, IntegrityError } from "../errors.js";
 import { bytes, type Bytes } from "../units.js";
 import { fileExtents } from "./file-extents.js";
 import { closeAll, type FlatFiles, type FlatSegment } from "./flat-files.js";
+import type { OpenedFile } from "./root.js";
 
 /** A flat disk in files of this host. Zeros that no file holds are filled in. */
 export class FileSource implements BlockSource {
@@ -49,6 +53,15 @@ export class FileSource implements BlockSource {
     return { fd: segment.data.handle.fd, offset: segment.data.offset };
   }
 
+  /** See OpenedDisk. A file that was put in the place of ours is another one: we still read the old. */
+  async writtenSince({ signal }: ReadOptions): Promise<string | undefined> {
+    for (const file of this.#flat.files) {
+      signal.throwIfAborted();
+      if (await wasWritten(file)) return `"${basename(file.path)}" was written`;
+    }
+    return undefined;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing ??= closeAll(this.#flat.files);
     await this.#closing;
@@ -81,5 +94,16 @@ async function readOnce(data: NonNullable<FlatSegment["data"]>, into: Uint8Array
       // A stale or slow NFS server may come back; an error of the disk is tried again as well, a few times.
       retryable: (error as NodeJS.ErrnoException).code !== "EBADF",
     });
+  }
+}
+
+async function wasWritten({ handle, path, stats }: OpenedFile): Promise<boolean> {
+  try {
+    // NFS asks its server only when a file is opened (close-to-open consistency, nfs(5)).
+    const again = await open(`/proc/self/fd/${handle.fd}`, constants.O_RDONLY | constants.O_NONBLOCK);
+    const now = await again.stat().finally(() => again.close());
+    return now.mtimeMs !== stats.mtimeMs || now.size !== stats.size;
+  } catch (cause) {
+    throw new DiskIoError(`Cannot see whether "${path}" was written: ${(cause as Error).message}`, { cause });
   }
 }

@@ -122,6 +122,7 @@ export class LocalFolder implements Hypervisor {
         allocation === "off"
           ? "unknown: not asked for (allocation off)"
           : "holes as the file system tells them (SEEK_HOLE)",
+      writtenSince: (options) => source.writtenSince(options),
     };
   }
 

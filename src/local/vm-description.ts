@@ -1,5 +1,5 @@
 import { basename, dirname } from "node:path";
-import { MissingCapabilityError } from "../errors.js";
+import { MissingCapabilityError, VmmountError } from "../errors.js";
 import type { DiskDescription, VmDescription, VmIdentity } from "../hypervisor.js";
 import { uuidOfHexBytes, Vmx, VMX_BYTES_MAX } from "../image/vmx.js";
 import { joinInventoryPath, unescapeInventoryName } from "../locator.js";
@@ -44,12 +44,12 @@ export async function describe(vm: VmFolder, root: LocalRoot): Promise<VmDescrip
       hint: "Remove the encryption in VMware Workstation, or back the VM up through its vCenter",
     });
   }
-  const disks: DiskDescription[] = [];
-  for (const slot of diskSlots(vmx)) disks.push(await describeDisk(slot, disks.length + 1, vm, root));
+  const disks: ExaminedDisk[] = [];
+  for (const slot of diskSlots(vmx)) disks.push(await examineDisk(slot, disks.length + 1, vm, root));
   return {
     identity,
     hardware: hardwareOf(vmx),
-    disks,
+    disks: disks.map(({ description }) => description),
     configPath: vm.vmxPath,
     isTemplate: false,
     changeTracking: false,
@@ -60,13 +60,19 @@ export async function describe(vm: VmFolder, root: LocalRoot): Promise<VmDescrip
   };
 }
 
-async function describeDisk(slot: DiskSlot, number: number, vm: VmFolder, root: LocalRoot): Promise<DiskDescription> {
+interface ExaminedDisk {
+  readonly description: DiskDescription;
+  /** What shows that it was written a moment ago, in words. */
+  readonly recentWrites: readonly string[];
+}
+
+async function examineDisk(slot: DiskSlot, number: number, vm: VmFolder, root: LocalRoot): Promise<ExaminedDisk> {
   const path = diskPath(slot, vm, root);
   const excludedBecause = path === undefined || slot.isControllerOff ? exclusion(slot, root) : undefined;
   const isRaw = /raw|plain/.test(slot.deviceType);
-  const image =
-    path === undefined || isRaw || excludedBecause !== undefined ? undefined : await inspectDisk(path, root);
-  return {
+  const isLeftOut = path === undefined || isRaw || excludedBecause !== undefined;
+  const { image, unreadableBecause, recentWrites } = isLeftOut ? NOTHING : await examineFiles(path, root);
+  const description = {
     key: slot.key,
     label: `Hard disk ${number}`,
     node: slot.node,
@@ -84,7 +90,32 @@ async function describeDisk(slot: DiskSlot, number: number, vm: VmFolder, root: 
       (isRaw || image?.isRawDevice === true
         ? `the disk is a raw device (${image?.createType ?? slot.deviceType}), whose data is in no file`
         : undefined),
+    ...(unreadableBecause !== undefined && { unreadableBecause }),
   };
+  return { description, recentWrites };
+}
+
+interface ExaminedFiles {
+  readonly image: DiskImage | undefined;
+  readonly unreadableBecause: string | undefined;
+  readonly recentWrites: readonly string[];
+}
+
+const NOTHING: ExaminedFiles = { image: undefined, unreadableBecause: undefined, recentWrites: [] };
+
+/** A file that is missing or damaged must not hide the VM's other disks: opening that one disk will fail. */
+async function examineFiles(path: string, root: LocalRoot): Promise<ExaminedFiles> {
+  let image: DiskImage | undefined;
+  try {
+    image = await inspectDisk(path, root);
+    if (image.unreadable !== undefined) {
+      return { image, unreadableBecause: `its file is ${image.unreadable}`, recentWrites: [] };
+    }
+    return { image, unreadableBecause: undefined, recentWrites: await recentWritesTo(image, root, new Date()) };
+  } catch (error) {
+    if (!(error instanceof VmmountError)) throw error;
+    return { image, unreadableBecause: error.message, recentWrites: [] };
+  }
 }
 
 /** Undefined when the file would lie outside of the root. */
@@ -98,23 +129,27 @@ function exclusion(slot: DiskSlot, root: LocalRoot): string {
 }
 
 /** What shows that the VM runs or its disks are being written, in words. */
-async function runningSigns(vm: VmFolder, disks: readonly DiskDescription[], root: LocalRoot): Promise<string[]> {
-  const included = disks.filter((disk) => disk.excludedBecause === undefined);
-  const elsewhere = new Set(included.map(({ path }) => dirname(path)).filter((folder) => folder !== vm.folder));
+async function runningSigns(vm: VmFolder, disks: readonly ExaminedDisk[], root: LocalRoot): Promise<string[]> {
+  const folders = new Set(
+    disks
+      .map(({ description }) => description)
+      .filter((disk) => disk.excludedBecause === undefined && disk.unreadableBecause === undefined)
+      .map(({ path }) => dirname(path)),
+  );
+  folders.delete(vm.folder);
   const signs = lockSigns(vm.beside);
-  for (const folder of elsewhere) signs.push(...lockSigns(await root.entries(folder)));
-  const now = new Date();
-  for (const { path } of included) signs.push(...(await recentWrites(await inspectDisk(path, root), root, now)));
+  for (const folder of folders) signs.push(...lockSigns(await root.entries(folder)));
+  signs.push(...disks.flatMap(({ recentWrites }) => recentWrites));
   return signs.length <= SIGNS_SHOWN
     ? signs
     : [...signs.slice(0, SIGNS_SHOWN), `and ${signs.length - SIGNS_SHOWN} more signs`];
 }
 
-async function recentWrites(image: DiskImage, root: LocalRoot, now: Date): Promise<string[]> {
-  if (image.descriptor === undefined || image.unreadable !== undefined) return [];
-  const { files } = await openFlatFiles(image.path, image.descriptor, root);
+async function recentWritesTo({ path, descriptor }: DiskImage, root: LocalRoot, now: Date): Promise<string[]> {
+  if (descriptor === undefined) return [];
+  const { files } = await openFlatFiles(path, descriptor, root);
   try {
-    return files.flatMap(({ path, stats }) => recentWrite(basename(path), stats.mtime, now));
+    return files.flatMap((file) => recentWrite(basename(file.path), file.stats.mtime, now));
   } finally {
     await closeAll(files);
   }

@@ -19,11 +19,13 @@ const WRITABLE_BY_OTHERS = 0o022;
  */
 export async function controlEndpoint(session: string, owner: number, paths: StatePaths): Promise<ControlEndpoint> {
   const usual = paths.controlSocket(session);
+  const here = { path: usual, owner: process.geteuid?.() ?? 0 };
   const listening = listeningPaths(await readFile("/proc/net/unix", "utf8").catch(() => ""));
-  for (const path of listening.filter((one) => one !== usual && basename(one) === basename(usual))) {
+  if (listening.includes(usual)) return here;
+  for (const path of listening.filter((one) => basename(one) === basename(usual))) {
     if (await isOnlyTheirs(dirname(path), owner)) return { path, owner };
   }
-  return { path: usual, owner: process.geteuid?.() ?? 0 };
+  return here;
 }
 
 async function isOnlyTheirs(folder: string, owner: number): Promise<boolean> {

@@ -9,7 +9,7 @@ import { VmLock } from "../snapshot/lock.js";
 import type { SnapshotSession } from "../snapshot/session.js";
 import { BlockStack } from "./block-stack.js";
 import { openHypervisor } from "./connection.js";
-import type { DiskStatus, SessionStatus } from "./control-protocol.js";
+import type { SessionStatus } from "./control-protocol.js";
 import type { Frozen } from "./frozen.js";
 import { busyMount } from "./holders.js";
 import { checkMountPoint } from "./mount-point.js";
@@ -22,11 +22,13 @@ import {
   openJournal,
   refuseHopeless,
   refuseUnconsolidated,
+  type ShownDisk,
   showTree,
 } from "./mount-steps.js";
 import { resolveVm } from "./resolve-vm.js";
 import { SnapshotWatch } from "./snapshot-watch.js";
 import { StatePaths } from "./state-paths.js";
+import { writtenMeanwhile } from "./written-meanwhile.js";
 
 /**
  * One mount from login to the removed snapshot, or without a snapshot where the server makes none; the composition root. `start` is all or nothing: what it made before a
@@ -42,7 +44,7 @@ export class MountSession {
   /** Undefined without a snapshot. */
   readonly #watch: SnapshotWatch | undefined;
   readonly #facts: Frozen;
-  readonly #disks: readonly DiskStatus[];
+  readonly #disks: readonly ShownDisk[];
   readonly #startedAt = new Date().toISOString();
   #state = "serving";
   #detaching: Promise<void> | undefined;
@@ -56,7 +58,7 @@ export class MountSession {
     readonly stack: BlockStack;
     readonly watch: SnapshotWatch | undefined;
     readonly facts: Frozen;
-    readonly disks: readonly DiskStatus[];
+    readonly disks: readonly ShownDisk[];
   }) {
     this.#context = parts.context;
     this.#undo = parts.undo;
@@ -128,7 +130,6 @@ export class MountSession {
     const { configFiles, disks } = await openAll(hypervisor, facts, stack, context, undo);
     const mounted = await showTree({ context, hypervisor, facts, configFiles, disks }, undo);
     const watch = watchSnapshot(facts, hypervisor, stack, logger);
-    const statuses = diskStatuses(facts.vm, disks);
     await journal.append({ event: "serving", disks: disks.length });
     logger.info(
       `Serving ${disks.length} disks of "${identity.name}" on "${request.mountPoint}" (${mounted.description})`,
@@ -142,7 +143,7 @@ export class MountSession {
       stack,
       watch,
       facts,
-      disks: statuses,
+      disks,
     });
   }
 
@@ -174,7 +175,7 @@ export class MountSession {
         createdAt: snapshot.createdAt.toISOString(),
         consistency,
       },
-      disks: [...this.#disks],
+      disks: diskStatuses(vm, this.#disks),
       driver: this.#mounted.description,
       traffic: {
         servedBytes: readBytes,
@@ -232,7 +233,8 @@ export class MountSession {
    */
   async finish(reason: string): Promise<string> {
     const { logger, request } = this.#context;
-    const { name } = this.#facts.vm.identity;
+    const { consistency, vm } = this.#facts;
+    const { name } = vm.identity;
     this.#state = "removing";
     const { name: snapshot } = this.#facts.snapshot;
     const next = snapshot === undefined ? "there is no snapshot to remove" : `removing snapshot "${snapshot}"`;
@@ -244,6 +246,7 @@ export class MountSession {
     const suffix = degraded === undefined ? "" : `; a reader had got an I/O error before (${degraded})`;
     await this.#watch?.look();
     await this.#watch?.stop();
+    const written = await writtenMeanwhile({ disks: this.#disks, consistency, vmName: name, logger });
     const failure = await disposeAll(this.#undo);
     if (failure !== undefined) logger.error(errorChain(failure));
     const left = leftoverIn(failure);
@@ -261,6 +264,11 @@ export class MountSession {
         `The backup of "${name}" cannot be trusted: somebody else removed its snapshot while it was mounted`,
         { hint: "From then on the disks may have changed under the reader: mount the VM again and repeat the backup" },
       );
+    }
+    if (written !== undefined) {
+      throw new DiskIoError(`The backup of "${name}" cannot be trusted: while it was mounted, ${written}`, {
+        hint: "The VM was started, most likely: shut it down, mount it again and repeat the backup",
+      });
     }
     if (degraded !== undefined) {
       throw new DiskIoError(`The backup of "${name}" is not complete: reading ${degraded}`, {

@@ -1,4 +1,4 @@
-import { mkdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, open, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import type { Catalog } from "../../src/catalog.js";
@@ -90,7 +90,41 @@ void t.test("a VM that looks running is mounted with a loud warning and the word
   t.match(await succeed("cat", [sessions[0]!.log]), /RUNNING: /, "the log has it too");
   const catalog = JSON.parse(await succeed("cat", [join(host.mountPoint, "catalog.json")])) as Catalog;
   t.equal(catalog.snapshot.consistency, "inconsistent");
-  t.equal((await host.vmmount(["umount", host.mountPoint])).code, 0);
+  await guestWrites(folder);
+  const umount = await host.vmmount(["umount", host.mountPoint]);
+  t.equal(umount.code, 0, "the user was told");
+  t.match(await succeed("cat", [sessions[0]!.log]), /web01-flat\.vmdk\\" was written: as the warning at the start/);
+});
+
+/** Changes one byte of a disk, as a guest that was started does. */
+async function guestWrites(folder: string): Promise<void> {
+  await using file = await open(join(folder, "web01", "web01-flat.vmdk"), "r+");
+  await file.write("x", 4096);
+}
+
+void t.test("a VM that is started during the mount makes the backup fail at umount", async (t) => {
+  const { folder, host } = await folderHost(t);
+  await host.json(["mount", "/web01", host.mountPoint]);
+  await sha256(join(host.mountPoint, "scsi0-0-flat.vmdk"));
+  await guestWrites(folder);
+  const umount = await host.vmmount(["umount", host.mountPoint]);
+  t.equal(umount.code, 74, umount.stderr);
+  t.match(umount.stderr, /"web01" cannot be trusted: while it was mounted, "web01-flat\.vmdk" was written/);
+  t.match(umount.stderr, /shut it down, mount it again/);
+  t.same(await host.leftovers(), NOTHING_LEFT);
+});
+
+void t.test("ls shows a VM of which a disk file is missing, and mount names the file", async (t) => {
+  const { folder, host } = await folderHost(t);
+  await rm(join(folder, "web01", "web01_1-flat.vmdk"));
+  const ls = await host.vmmount(["ls", "/web01"]);
+  t.equal(ls.code, 0, ls.stderr);
+  t.match(ls.stdout, /^scsi0-0 .* yes$/m);
+  t.match(ls.stdout, /^scsi0-1 .* a mount will fail: Cannot read ".*web01_1-flat\.vmdk": there is no such file/m);
+  const mount = await host.vmmount(["mount", "/web01", host.mountPoint]);
+  t.equal(mount.code, 66, mount.stderr);
+  t.match(mount.stderr, /web01_1-flat\.vmdk": there is no such file/);
+  t.same(await host.leftovers(), NOTHING_LEFT);
 });
 
 void t.test("after SIGKILL of the daemon umount needs no server: the folder may even be gone", async (t) => {

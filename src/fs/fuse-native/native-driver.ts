@@ -59,15 +59,15 @@ async function mountThroughLibfuse(
   const before = await fuseDescriptors();
   await started(fuse, target, calls);
   const fds = [...(await fuseDescriptors())].filter((fd) => !before.has(fd));
-  const device = topMountAt(await readMountInfo(), target);
+  const mount = topMountAt(await readMountInfo(), target);
   const [fd] = fds;
-  if (fd === undefined || fds.length > 1 || device?.type !== MOUNT_TYPE) {
+  if (fd === undefined || fds.length > 1 || mount?.type !== MOUNT_TYPE) {
     await calls.detach(target);
     throw new BusyError(`Cannot mount at ${target}: somebody else mounted at the same time`);
   }
-  const readAhead = (await raiseReadAhead(device.device, logger)) ? `${READ_AHEAD_KIB / 1024} MiB` : "128 KiB";
+  const readAhead = (await raiseReadAhead(mount.device, logger)) ? `${READ_AHEAD_KIB / 1024} MiB` : "128 KiB";
   const server = new LibfuseServer({ fuse, fd, served });
-  const mounted = new ServedMount({ where: target, device: device.device, calls, server, logger });
+  const mounted = new ServedMount({ mount, calls, server, logger });
   mounted.description = `fuse-native (libfuse 2), reads up to 128 KiB, read-ahead ${readAhead}, holes are not shown`;
   return mounted;
 }

@@ -5,7 +5,7 @@ import { promisify } from "node:util";
 import { BusyError, MissingCapabilityError } from "../../errors.js";
 import { pageSize } from "../../libc.js";
 import type { Logger } from "../../log.js";
-import { MOUNT_TYPE, readMountInfo, topMountAt } from "../../mount-info.js";
+import { MOUNT_TYPE, type MountInfo, readMountInfo, topMountAt } from "../../mount-info.js";
 import { KIB, MIB } from "../../units.js";
 import type { FileSystem } from "../filesystem.js";
 import type { FuseDriver, Mounted, MountOptions } from "../fuse-driver.js";
@@ -58,9 +58,9 @@ async function mountThroughKernel(
   const target = await mountPoint(where);
   const calls = mounter === "fusermount" ? fusermountCalls() : await mountCalls(path);
   const fd = await calls.mount(target, options);
-  let device: string;
+  let mount: MountInfo;
   try {
-    device = await deviceOf(target);
+    mount = await ownMountAt(target);
   } catch (error) {
     await closeDescriptor(fd);
     throw error;
@@ -77,10 +77,10 @@ async function mountThroughKernel(
     backing: deviceBackingFiles(fd),
     reads: { bytesMax: options.replyBytesMax },
   });
-  const mounted = new ServedMount({ where: target, device, calls, server: new DeviceServer(fd, session), logger });
+  const mounted = new ServedMount({ mount, calls, server: new DeviceServer(fd, session), logger });
   try {
     const agreed = await initialised(session, mounted, target);
-    mounted.description = describe(agreed, await largerReadAhead(calls, device, logger));
+    mounted.description = describe(agreed, await largerReadAhead(calls, mount.device, logger));
     return mounted;
   } catch (error) {
     await mounted.abandon();
@@ -95,9 +95,9 @@ async function largerReadAhead(calls: MountCalls, device: string, logger: Logger
   return false;
 }
 
-async function deviceOf(target: string): Promise<string> {
+async function ownMountAt(target: string): Promise<MountInfo> {
   const found = topMountAt(await readMountInfo(), target);
-  if (found?.type === MOUNT_TYPE) return found.device;
+  if (found?.type === MOUNT_TYPE) return found;
   throw new BusyError(`Cannot mount at ${target}: somebody else mounted over it at the same time`);
 }
 

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { BusyError, errorChain } from "../../errors.js";
 import type { Logger } from "../../log.js";
-import { readMountInfo, topMountAt } from "../../mount-info.js";
+import { type MountInfo, readMountInfo, topMountAt } from "../../mount-info.js";
 import type { Mounted, MountEnd, MountStatistics } from "../fuse-driver.js";
 import { abortConnection } from "./kernel-controls.js";
 import type { MountCalls } from "./mount-calls.js";
@@ -14,10 +14,8 @@ import type { RequestServer } from "./request-server.js";
 const LET_GO_MS = 10_000;
 
 export interface ServedMountParts {
-  /** Absolute, without symbolic links: as the kernel lists it. */
-  readonly where: string;
-  /** `major:minor` of the mount. */
-  readonly device: string;
+  /** As the kernel listed it when it was new. */
+  readonly mount: MountInfo;
   readonly calls: MountCalls;
   readonly server: RequestServer;
   readonly logger: Logger;
@@ -36,7 +34,7 @@ export class ServedMount implements Mounted {
     this.closed = this.#serve();
     // Whoever cares awaits `closed`; a failure nobody awaits must not end the process before it can clean up.
     this.closed.catch((error: unknown) => {
-      parts.logger.error("The FUSE driver failed", { where: parts.where, reason: errorChain(error) });
+      parts.logger.error("The FUSE driver failed", { where: parts.mount.mountPoint, reason: errorChain(error) });
     });
   }
 
@@ -45,7 +43,8 @@ export class ServedMount implements Mounted {
   }
 
   async unmount(): Promise<void> {
-    const { where, calls, server } = this.#parts;
+    const { mount, calls, server } = this.#parts;
+    const where = mount.mountPoint;
     if (this.#ended) return;
     if (!(await this.#isOnTop())) {
       // Unmounted a moment ago, and the server is just noticing?
@@ -60,7 +59,8 @@ export class ServedMount implements Mounted {
   }
 
   async abandon(): Promise<void> {
-    const { where, device, calls, server, logger } = this.#parts;
+    const { mount, calls, server, logger } = this.#parts;
+    const where = mount.mountPoint;
     this.#abandoned = true;
     if (await this.#isOnTop()) {
       if (calls.force !== undefined) await calls.force(where);
@@ -73,7 +73,7 @@ export class ServedMount implements Mounted {
     // Their callers have their error; libfuse's threads end only when these have answered.
     server.abortReads?.();
     if (await this.#isListed()) {
-      logger.warn("The mount is dead but still listed, under another path or mount", { where, device });
+      logger.warn("The mount is dead but still listed, under another path or mount", { where, device: mount.device });
     }
     // A failure of the driver was reported by `closed`; the mount is gone all the same.
     await this.closed.catch(() => undefined);
@@ -84,11 +84,11 @@ export class ServedMount implements Mounted {
   }
 
   async #serve(): Promise<MountEnd> {
-    const { server, where, logger } = this.#parts;
+    const { server, mount, logger } = this.#parts;
     try {
       const end = await server.serve(() => {
         this.abandon().catch((error: unknown) => {
-          logger.error("Cannot take down a failed mount", { where, reason: errorChain(error) });
+          logger.error("Cannot take down a failed mount", { where: mount.mountPoint, reason: errorChain(error) });
         });
       });
       // An abort by umount -f looks like an unmount to the server, but the mount is still there.
@@ -112,20 +112,20 @@ export class ServedMount implements Mounted {
 
   /** The kernel's control files are the second choice: not every machine has them mounted. */
   async #hangUp(): Promise<void> {
-    const { where, server } = this.#parts;
-    await Promise.race([this.closed.catch(() => undefined), server.hangUp?.(where)]);
+    const { mount, server } = this.#parts;
+    await Promise.race([this.closed.catch(() => undefined), server.hangUp?.(mount.mountPoint)]);
     // No path leads to it: not one of the calls reached a reader.
     if (!this.#ended) await this.#abort();
   }
 
   async #abort(): Promise<void> {
-    const { where, device, calls } = this.#parts;
+    const { mount, calls } = this.#parts;
     try {
-      await abortConnection(device);
+      await abortConnection(mount.device);
     } catch (cause) {
       if (calls.isPrivileged) throw cause;
       const hint = "End the processes that use it; root can make them let go through /sys/fs/fuse/connections";
-      throw new BusyError(`Cannot end the mount ${where}: it was detached by hand and is still in use`, {
+      throw new BusyError(`Cannot end the mount ${mount.mountPoint}: it was detached by hand and is still in use`, {
         cause,
         hint,
       });
@@ -134,10 +134,17 @@ export class ServedMount implements Mounted {
 
   /** Whether unmounting the path would hit this mount and not a stranger's. */
   async #isOnTop(): Promise<boolean> {
-    return topMountAt(await readMountInfo(), this.#parts.where)?.device === this.#parts.device;
+    const top = topMountAt(await readMountInfo(), this.#parts.mount.mountPoint);
+    return top !== undefined && this.#isOwn(top);
   }
 
   async #isListed(): Promise<boolean> {
-    return (await readMountInfo()).some((mount) => mount.device === this.#parts.device);
+    return (await readMountInfo()).some((mount) => this.#isOwn(mount));
+  }
+
+  /** The kernel gives the device number to the next mount as soon as this one is gone: alone it says little. */
+  #isOwn({ device, type, source }: MountInfo): boolean {
+    const { mount } = this.#parts;
+    return device === mount.device && type === mount.type && source === mount.source;
   }
 }

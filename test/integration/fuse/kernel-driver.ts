@@ -22,7 +22,7 @@ void t.test("the mount is read-only, nosuid, nodev, noexec, and checks permissio
     .split("\n")
     .find((entry) => entry.includes(where.replaceAll(" ", "\\040")));
   t.match(line, / ro,nosuid,nodev,noexec,/);
-  t.match(line, / - fuse\.vmmount vmmount-test ro,user_id=0,group_id=0,default_permissions,allow_other/);
+  t.match(line, / - fuse\.vmmount vmmount-test:\S+ ro,user_id=0,group_id=0,default_permissions,allow_other/);
   t.match(
     mounted.description,
     /^kernel FUSE 7\.\d+, reads up to 1 MiB, read-ahead 1 MiB(, passthrough of local files)?$/,

@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { constants } from "node:fs";
-import { mkdir, open, rename, rm, symlink, truncate, writeFile } from "node:fs/promises";
+import { chmod, mkdir, open, rename, rm, symlink, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { dirUrl } from "../../../src/dir-url.js";
@@ -124,6 +124,59 @@ void t.test("what is too short is refused when it is opened, and fails when it i
   t.match(await failure(openFirst(server, "/a")), { kind: "NotFoundError", message: /a-flat\.vmdk/ });
 });
 
+void t.test("a missing or damaged file hides no other disk, and cannot be opened", async (t) => {
+  const root = scratch(t);
+  const folder = join(root, "vm");
+  await writeFlatVm(folder, "whole", patternBytes(512));
+  await writeFlatVm(folder, "cut", patternBytes(1024));
+  await writeVmx(folder, "whole", {
+    ...diskEntries("scsi0:0", "whole.vmdk"),
+    ...diskEntries("scsi0:1", "gone.vmdk"),
+    ...diskEntries("scsi0:2", "cut.vmdk"),
+    ...diskEntries("scsi0:3", "odd.vmdk"),
+  });
+  await rm(join(folder, "cut.vmx"));
+  await truncate(join(folder, "cut-flat.vmdk"), 512);
+  await writeFile(join(folder, "odd.vmdk"), "<html>");
+  await using server = await openFolder(root);
+  const vm = "vm/whole.vmx";
+  const { disks } = await server.describeVm(vm, { signal });
+  t.match(disks, [
+    { capacity: 512, excludedBecause: undefined },
+    { capacity: 0, excludedBecause: undefined, unreadableBecause: /gone\.vmdk": there is no such file/ },
+    { capacity: 1024, unreadableBecause: /cut-flat\.vmdk": it has 512 bytes/ },
+    { capacity: 0, unreadableBecause: /odd\.vmdk": it is no VMDK descriptor/ },
+  ]);
+  t.equal(disks[0]!.unreadableBecause, undefined);
+  for (const [index, kind] of ["NotFoundError", "IntegrityError", "IntegrityError"].entries()) {
+    const disk = disks[index + 1]!;
+    t.equal((await failure(server.openDisk({ vm, snapshot: undefined, disk }, { signal }))).kind, kind, disk.path);
+  }
+});
+
+void t.test("a disk tells whether it was written since it was opened", async (t) => {
+  const root = scratch(t);
+  await writeFlatVm(join(root, "a"), "a", patternBytes(4096));
+  const flat = join(root, "a", "a-flat.vmdk");
+  await using server = await openFolder(root);
+  const opened = await openFirst(server, "/a");
+  await using source = opened.source;
+  await source.read(new Uint8Array(4096), bytes(0), { signal });
+  t.equal(await opened.writtenSince?.({ signal }), undefined, "reading is no writing");
+  await chmod(flat, 0o640);
+  t.equal(await opened.writtenSince?.({ signal }), undefined, "nor is a change of its rights");
+  await writeThin(flat, patternBytes(4096));
+  t.equal(await opened.writtenSince?.({ signal }), '"a-flat.vmdk" was written');
+  const again = await openFirst(server, "/a");
+  await using other = again.source;
+  await rename(flat, `${flat}.old`);
+  await writeFile(flat, new Uint8Array(4096));
+  t.equal(await again.writtenSince?.({ signal }), undefined, "a new file in its place is not the one that is read");
+  await truncate(`${flat}.old`, 0);
+  t.equal(await again.writtenSince?.({ signal }), '"a-flat.vmdk" was written');
+  t.equal(other.size, 4096);
+});
+
 void t.test("formats that cannot be read yet are named with the disk", async (t) => {
   const root = scratch(t);
   const sparse = Buffer.alloc(1024);
@@ -145,7 +198,7 @@ void t.test("formats that cannot be read yet are named with the disk", async (t)
     await writeFile(join(root, name, `${name}.vmdk`), content);
     t.match(await failure(openFirst(server, `/${name}`)), { kind: "MissingCapabilityError", message }, name);
     const { disks } = await server.describeVm(`${name}/${name}.vmx`, { signal });
-    t.equal(disks[0]?.capacity, 4096, `${name} can be listed`);
+    t.match(disks, [{ capacity: 4096, unreadableBecause: /^its file is a / }], `${name} can be listed`);
   }
   await writeVmx(join(root, "secret"), "secret", { "encryption.keySafe": "x" });
   const encrypted = await failure(server.describeVm("secret/secret.vmx", { signal }));
@@ -180,8 +233,9 @@ void t.test("no link and no path leads out of the folder", async (t) => {
     t.match(disks[0]?.excludedBecause, /lies outside of the folder/, name);
   }
   await writeVmx(join(root, "through"), "through", diskEntries("scsi0:0", "../linked/secret.vmdk"));
-  const through = await failure(server.describeVm("through/through.vmx", { signal }));
-  t.match(through, { kind: "RefusedError", message: /leads out of the folder/ });
+  const [through] = (await server.describeVm("through/through.vmx", { signal })).disks;
+  t.match(through, { capacity: 0, unreadableBecause: /leads out of the folder/ });
+  t.match(await failure(openFirst(server, "/through")), { kind: "RefusedError", message: /leads out of the folder/ });
   await writeFlatVm(join(root, "flat"), "flat", patternBytes(512));
   await rename(join(root, "flat", "flat-flat.vmdk"), join(root, "kept"));
   await symlink(join(outside, "secret-flat.vmdk"), join(root, "flat", "flat-flat.vmdk"));

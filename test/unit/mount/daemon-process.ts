@@ -3,7 +3,7 @@ import { once } from "node:events";
 import t from "tap";
 import { daemonAt, daemonEnded, findDaemon } from "../../../src/mount/daemon-process.js";
 
-const ID = "k3v9q2m7xa";
+const ID = "daem0np0c5";
 
 void t.test("daemonEnded() waits for the process whose arguments name the session", async (t) => {
   // "sh -c SCRIPT NAME ARG…": the shell's own arguments look like a daemon's.

@@ -15,7 +15,7 @@ const { signal: never } = new AbortController();
 
 type Own = Partial<StartOptions> & { readonly program?: string };
 
-function starting(t: Test, behaviour: string, own: Own = {}, session = "k3v9q2m7xa") {
+function starting(t: Test, behaviour: string, own: Own = {}, session = "startdaem0") {
   const notes = scratch(t);
   const logs: string[] = [];
   const progress: unknown[] = [];
@@ -51,10 +51,10 @@ async function noted(notes: string, name: string): Promise<void> {
 void t.test("a daemon that mounts is let go, with its words passed on", async (t) => {
   const { notes, logs, progress, read, request, outcome } = starting(t, "mounts");
   const status = await outcome;
-  t.equal(status.session, "k3v9q2m7xa");
+  t.equal(status.session, "startdaem0");
   t.strictSame(logs, ['{"level":"info","msg":"a step"}\n']);
   t.strictSame(progress, [["Creating", 7]]);
-  t.match(read("seen"), { word: "daemon", session: "k3v9q2m7xa", cwd: "/", threads: "16" });
+  t.match(read("seen"), { word: "daemon", session: "startdaem0", cwd: "/", threads: "16" });
   t.strictSame((read("seen") as { request: unknown }).request, JSON.parse(JSON.stringify(request)));
   await noted(notes, "released");
   t.pass("it is on its own");
@@ -72,7 +72,7 @@ void t.test("a daemon that dies without a word is a bug that names what to do", 
   t.match(await failureOf(starting(t, "dies").outcome), {
     message: /ended by SIGKILL without a word/,
     exitCode: 70,
-    hint: /vmmount umount k3v9q2m7xa/,
+    hint: /vmmount umount startdaem0/,
   });
   t.match(await failureOf(starting(t, "exits").outcome), { message: /ended with exit code 3 without a word/ });
   const missing = starting(t, "mounts", { program: "/nonexistent/program.js" });
@@ -103,7 +103,7 @@ void t.test("waiting for the clean-up ends some time", async (t) => {
       stop.abort(new CancelledError("Stopped by SIGTERM", { signal: 15 }));
     },
   });
-  t.match(await failureOf(outcome), { message: /still cleaning up/, exitCode: 143, hint: /vmmount umount k3v9q2m7xa/ });
+  t.match(await failureOf(outcome), { message: /still cleaning up/, exitCode: 143, hint: /vmmount umount startdaem0/ });
   await noted(notes, "released");
 });
 
@@ -147,7 +147,7 @@ void t.test("a daemon that is dismissed is gone, however far it is", async (t) =
 void t.test("a daemon that is taken over is not dismissed", async (t) => {
   const { daemon, notes, outcome } = starting(t, "mounts");
   await daemon.dismiss();
-  t.match(await outcome, { session: "k3v9q2m7xa" });
+  t.match(await outcome, { session: "startdaem0" });
   await daemon.dismiss();
   await noted(notes, "released");
 });

@@ -22,13 +22,18 @@ import { labConfig } from "../../fixtures/mount/lab-config.js";
 import { MemoryFileSystem } from "../../fixtures/memory-file-system.js";
 import { recordingLogger } from "../../fixtures/recording-logger.js";
 import { scratch } from "../../fixtures/scratch.js";
-import { sessionFacts } from "../../fixtures/snapshot-facts.js";
+import { sessionFacts as anySessionFacts } from "../../fixtures/snapshot-facts.js";
 import { failureOf } from "../../fixtures/snapshot-session.js";
 
 const run = promisify(execFile);
-const ID = "k3v9q2m7xa";
+/** Of this file alone: daemons are looked for in the process table and the list of sockets, which other tests share. */
+const ID = "n0mn7kz4vt";
 const { signal } = new AbortController();
 const CREATING: JournalEvent = { event: "creating", quiesce: false };
+
+function sessionFacts(own: Partial<SessionFacts> = {}): SessionFacts {
+  return anySessionFacts({ snapshotName: snapshotName(ID), ...own });
+}
 
 interface Host {
   readonly options: UnmountOptions;
@@ -179,11 +184,11 @@ void t.test("a server that cannot be reached keeps the session for later", async
   await dead(at, facts, [CREATING]);
   const choice = { credential: { env: {}, passwordFile } };
   for (const [options, message] of [
-    [{ ...at.options, choice }, /Cannot remove snapshot "vmmount-k3v9q2m7xa" of "web\/01" on https:\/\/127/],
+    [{ ...at.options, choice }, /Cannot remove snapshot "vmmount-n0mn7kz4vt" of "web\/01" on https:\/\/127/],
     [at.options, /no password is configured/],
   ] as const) {
     const error = await failureOf(unmountTarget(at.mountPoint, options));
-    t.match(error, { name: "LeftoverError", exitCode: 76, message, hint: /vmmount umount k3v9q2m7xa/ });
+    t.match(error, { name: "LeftoverError", exitCode: 76, message, hint: /vmmount umount n0mn7kz4vt/ });
     t.ok(existsSync(at.paths.journal(ID)));
   }
 });
@@ -203,7 +208,7 @@ void t.test("a session that never began anything needs no server", async (t) => 
 void t.test("a damaged journal is left to people, with the name of what to look for", async (t) => {
   const at = await host(t);
   writeFileSync(at.paths.journal(ID), "rubbish\nrubbish\n");
-  t.match(await failureOf(unmountTarget(ID, at.options)), { exitCode: 76, hint: /vmmount-k3v9q2m7xa.*by hand/ });
+  t.match(await failureOf(unmountTarget(ID, at.options)), { exitCode: 76, hint: /vmmount-n0mn7kz4vt.*by hand/ });
   t.ok(existsSync(at.paths.journal(ID)));
 });
 
