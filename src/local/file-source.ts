@@ -1,8 +1,9 @@
 import { constants } from "node:fs";
-import { open } from "node:fs/promises";
+import { type FileHandle, open } from "node:fs/promises";
 import { basename } from "node:path";
 import type { BlockSource, Extent, ReadOptions } from "../block-source.js";
 import { DiskIoError, IntegrityError } from "../errors.js";
+import { readCached, SystemCallError } from "../libc.js";
 import { bytes, type Bytes } from "../units.js";
 import { fileExtents } from "./file-extents.js";
 import { closeAll, type FlatFiles, type FlatSegment } from "./flat-files.js";
@@ -87,6 +88,8 @@ async function readSegment({ data }: FlatSegment, into: Uint8Array, from: number
 
 async function readOnce(data: NonNullable<FlatSegment["data"]>, into: Uint8Array, at: number): Promise<number> {
   try {
+    const cached = readFromCache(data, into, at);
+    if (cached !== undefined) return cached;
     return (await data.handle.read(into, 0, into.length, at)).bytesRead;
   } catch (error) {
     throw new DiskIoError(`Cannot read ${into.length} bytes at ${at} of "${data.path}": ${(error as Error).message}`, {
@@ -105,5 +108,21 @@ async function wasWritten({ handle, path, stats }: OpenedFile): Promise<boolean>
     return now.mtimeMs !== stats.mtimeMs || now.size !== stats.size;
   } catch (cause) {
     throw new DiskIoError(`Cannot see whether "${path}" was written: ${(cause as Error).message}`, { cause });
+  }
+}
+
+/** Descriptors of file systems that cannot tell what is in the page cache. */
+const cannotTell = new WeakSet<FileHandle>();
+
+/** @returns undefined when a thread that may wait must read it */
+function readFromCache({ handle }: NonNullable<FlatSegment["data"]>, into: Uint8Array, at: number): number | undefined {
+  if (cannotTell.has(handle)) return undefined;
+  try {
+    return readCached(handle.fd, into, bytes(at));
+  } catch (error) {
+    if (!(error instanceof SystemCallError)) throw error;
+    // Whatever it is: the read that may wait says it again, or succeeds.
+    cannotTell.add(handle);
+    return undefined;
   }
 }

@@ -1,4 +1,5 @@
 import { hostname } from "node:os";
+import pLimit from "p-limit";
 import type { CleanupStack } from "../cleanup.js";
 import { Secret } from "../credentials.js";
 import { deadline } from "../deadline.js";
@@ -7,6 +8,7 @@ import type { FuseDriver, Mounted } from "../fs/fuse-driver.js";
 import { vmTree } from "../fs/vm-tree.js";
 import {
   type ConfigFile,
+  type DiskDescription,
   diskNodeName,
   type Hypervisor,
   type OpenedDisk,
@@ -28,6 +30,8 @@ import { memoryShares } from "./memory-shares.js";
 import { mountSource } from "./mount-source.js";
 import type { StatePaths } from "./state-paths.js";
 
+/** Each asks for its holes and samples them; more at a time only wait for the same few connections. */
+const OPENING_MAX = 4;
 /** One cheap call at the end of a mount; the removal before it had its own patience. */
 const LOOK_MS_MAX = 60_000;
 
@@ -182,32 +186,51 @@ export async function openAll(
 
 export async function openDisks(
   hypervisor: Hypervisor,
-  { vm, snapshot }: Frozen,
+  facts: Frozen,
   stack: BlockStack,
-  { logger, signal, request }: MountContext,
+  context: MountContext,
   undo: CleanupStack,
 ): Promise<ShownDisk[]> {
-  const shown: ShownDisk[] = [];
-  for (const disk of vm.disks) {
-    const name = `${disk.label} (${diskNodeName(disk.node)})`;
-    if (disk.excludedBecause !== undefined) {
-      logger.warn(`${name} of "${vm.identity.name}" is NOT in this backup: ${disk.excludedBecause}`);
-      continue;
-    }
-    const opened = await hypervisor.openDisk(
-      { vm: vm.identity.ref, snapshot: snapshot.ref, disk },
-      { signal, allocation: request.settings["mount.allocation"] },
-    );
-    const kind = opened.transport === "file" ? "local" : "remote";
-    const stacked = await stack.stack(opened.source, name, { kind, signal }).catch(async (error: unknown) => {
-      await opened.source[Symbol.asyncDispose]();
-      throw error;
-    });
-    undo.use(`close ${name}`, stacked.source);
-    logger.info(`${name}: ${disk.path} over ${opened.transport}; ${opened.allocation}`);
-    shown.push({ ...stacked, opened, key: disk.key });
+  const { name } = facts.vm.identity;
+  const included: DiskDescription[] = [];
+  for (const disk of facts.vm.disks) {
+    if (disk.excludedBecause === undefined) included.push(disk);
+    else context.logger.warn(`${shownDisk(disk)} of "${name}" is NOT in this backup: ${disk.excludedBecause}`);
   }
-  return shown;
+  const turn = pLimit(OPENING_MAX);
+  const opening = included.map((disk) => turn(() => openDisk(disk, hypervisor, facts, { stack, context, undo })));
+  const opened = await Promise.allSettled(opening);
+  return opened.map((one) => {
+    if (one.status === "rejected") throw one.reason;
+    return one.value;
+  });
+}
+
+async function openDisk(
+  disk: DiskDescription,
+  hypervisor: Hypervisor,
+  { vm, snapshot }: Frozen,
+  parts: { readonly stack: BlockStack; readonly context: MountContext; readonly undo: CleanupStack },
+): Promise<ShownDisk> {
+  const { stack, undo } = parts;
+  const { logger, signal, request } = parts.context;
+  const name = shownDisk(disk);
+  const opened = await hypervisor.openDisk(
+    { vm: vm.identity.ref, snapshot: snapshot.ref, disk },
+    { signal, allocation: request.settings["mount.allocation"] },
+  );
+  const kind = opened.transport === "file" ? "local" : "remote";
+  const stacked = await stack.stack(opened.source, name, { kind, signal }).catch(async (error: unknown) => {
+    await opened.source[Symbol.asyncDispose]();
+    throw error;
+  });
+  undo.use(`close ${name}`, stacked.source);
+  logger.info(`${name}: ${disk.path} over ${opened.transport}; ${opened.allocation}`);
+  return { ...stacked, opened, key: disk.key };
+}
+
+function shownDisk({ label, node }: DiskDescription): string {
+  return `${label} (${diskNodeName(node)})`;
 }
 
 export async function showTree(

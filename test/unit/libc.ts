@@ -12,6 +12,7 @@ import {
   MNT_DETACH,
   openBacking,
   pageSize,
+  readCached,
   receiveDescriptor,
   socketPair,
   statFileSystem,
@@ -19,6 +20,7 @@ import {
   tryLock,
   umount,
 } from "../../src/libc.js";
+import { bytes } from "../../src/units.js";
 
 void t.test("errno has a name", (t) => {
   t.equal(errnoName(16), "EBUSY");
@@ -103,4 +105,17 @@ pair.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [f
 void t.test("statfs answers for what is there", async (t) => {
   await t.resolves(statFileSystem("/"));
   await t.rejects(statFileSystem("/no/such/path"), { code: "ENOENT", syscall: "statfs" });
+});
+
+void t.test("readCached() reads what is in the page cache, never more, and never waits", async (t) => {
+  const path = join(t.testdir({}), "file");
+  const content = Buffer.alloc(3 * 4096, "abc");
+  await using file = await open(path, "w+");
+  await file.write(content);
+  const into = Buffer.alloc(4096);
+  t.equal(readCached(file.fd, into, bytes(5000)), 4096, "it was written a moment ago");
+  t.equal(into.compare(content, 5000, 9096), 0);
+  t.equal(readCached(file.fd, into, bytes(10_000)), 2288, "up to the end");
+  t.equal(readCached(file.fd, into, bytes(20_000)), 0);
+  t.throws(() => readCached(-1, into, bytes(0)), { name: "SystemCallError", code: "EBADF" });
 });
