@@ -114,11 +114,16 @@ VixError VixDiskLib_Disconnect(VixDiskLibConnection connection) {
     VixError error = init_check();
     if (error != VIX_OK) return error;
     unsigned handles = 0;
+    uint64 id = 0;
     pthread_mutex_lock(&lock);
     error = check(connection);
     if (error == VIX_OK) {
+        id = connection->id;
         handles = connection->handles;
-        if (handles == 0) connection->is_open = false;
+        if (handles == 0) {
+            connection->is_open = false;
+            release(connection);
+        }
     }
     pthread_mutex_unlock(&lock);
     if (error == VIX_E_DISK_INVALID_CONNECTION) log_warn("CONNECTION RULE: Disconnect of what is not connected");
@@ -127,9 +132,8 @@ VixError VixDiskLib_Disconnect(VixDiskLibConnection connection) {
         log_warn("CONNECTION RULE: Disconnect with %u open handles", handles);
         return VIX_E_INVALID_ARG;
     }
-    release(connection);
-    log_info("Disconnect: connection %" PRIu64, connection->id);
-    stats_event("disconnect %" PRIu64, connection->id);
+    log_info("Disconnect: connection %" PRIu64, id);
+    stats_event("disconnect %" PRIu64, id);
     return VIX_OK;
 }
 

@@ -7,6 +7,8 @@
 #include "log.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+/* A call has left a handle. */
+static pthread_cond_t left = PTHREAD_COND_INITIALIZER;
 static Handle *known;
 static uint64 ids;
 
@@ -41,6 +43,7 @@ VixError handle_enter(VixDiskLibHandle handle, const char *call) {
 void handle_leave(VixDiskLibHandle handle) {
     pthread_mutex_lock(&lock);
     handle->users--;
+    pthread_cond_broadcast(&left);
     pthread_mutex_unlock(&lock);
 }
 
@@ -50,7 +53,10 @@ VixError handle_close(VixDiskLibHandle handle) {
     VixError error = check(handle);
     if (error == VIX_OK) {
         users = handle->users;
-        if (users == 0) handle->is_open = false;
+        if (users == 0) {
+            handle->is_open = false;
+            handle->users = 1;
+        }
     }
     pthread_mutex_unlock(&lock);
     if (error == VIX_E_DISK_INVAL) log_warn("HANDLE RULE: Close of a closed handle, or of none");
@@ -79,15 +85,20 @@ unsigned handle_remote_count(void) {
 unsigned handle_stop(void) {
     unsigned open = 0;
     pthread_mutex_lock(&lock);
-    Handle *at = known;
+    Handle *all = known;
     known = NULL;
-    pthread_mutex_unlock(&lock);
-    while (at != NULL) {
-        Handle *next = at->next;
+    for (Handle *at = all; at != NULL; at = at->next) {
         if (at->is_open) open++;
-        handle_release(at);
-        free(at);
-        at = next;
+        at->is_open = false;
+        /* What was called before Exit still uses it. */
+        while (at->users > 0) pthread_cond_wait(&left, &lock);
+    }
+    pthread_mutex_unlock(&lock);
+    while (all != NULL) {
+        Handle *next = all->next;
+        handle_release(all);
+        free(all);
+        all = next;
     }
     return open;
 }

@@ -41,14 +41,14 @@ void handle_add(Handle *handle);
 VixError handle_enter(VixDiskLibHandle handle, const char *call);
 void handle_leave(VixDiskLibHandle handle);
 
-/* Marks a handle closed; VIX_E_FAIL while calls are inside. The caller then calls handle_release. */
+/* Marks a handle closed; VIX_E_FAIL while calls are inside. Success is followed by handle_release and handle_leave. */
 VixError handle_close(VixDiskLibHandle handle);
 void handle_release(Handle *handle);
 
 /* How many handles of connections to servers are open. */
 unsigned handle_remote_count(void);
 
-/* Closes what is open, and forgets all handles. @returns how many were open */
+/* Waits for calls that are inside, closes what is open, and forgets all handles. @returns how many were open */
 unsigned handle_stop(void);
 
 #endif

@@ -148,5 +148,6 @@ VixError VixDiskLib_Close(VixDiskLibHandle handle) {
     connection_leave(handle->connection);
     log_info("Close: handle %" PRIu64, handle->id);
     stats_event("close %" PRIu64, handle->id);
+    handle_leave(handle);
     return VIX_OK;
 }
