@@ -45,6 +45,7 @@ static VixError read_header(Cowd *cowd) {
     cowd->grain = le32toh(header[AT_GRAIN]);
     cowd->directory_at = le32toh(header[AT_DIRECTORY]);
     cowd->tables_count = le32toh(header[AT_TABLES]);
+    if (le32toh(header[AT_FREE]) < cowd->directory_at + directory_sectors(cowd)) return VIX_E_DISK_INVALIDDISK;
     uint32 grain = cowd->grain;
     if (grain == 0 || grain > GRAIN_SECTORS_MAX || (grain & (grain - 1)) != 0) return VIX_E_DISK_INVALIDDISK;
     uint64 covered = (uint64)TABLE_ENTRIES * grain;
@@ -161,6 +162,8 @@ static VixError place(Cowd *cowd, uint64 sector, uint32 *free_at) {
     uint32 *entries;
     VixError error = find_table(cowd, index, &entries);
     if (error != VIX_OK) return error;
+    /* Room for a table and a grain within the 32 bits of an entry. */
+    if (*free_at > UINT32_MAX - TABLE_SECTORS - 1) return VIX_E_DISK_FULL;
     if (entries == NULL) {
         entries = calloc(TABLE_ENTRIES, sizeof *entries);
         if (entries == NULL) return VIX_E_OUT_OF_MEMORY;

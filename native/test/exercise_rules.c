@@ -44,6 +44,9 @@ void test_login(const char *library_folder) {
     CHECK_ERROR(VIX_OK, try_connect(params, "snapshot-33"));
     CHECK_ERROR(VIX_OK, try_connect(params, NULL));
     CHECK_ERROR(VIX_E_SNAPSHOT_NOTFOUND, try_connect(params, "snapshot-3"));
+    CHECK_ERROR(VIX_OK, vix.PrepareForAccess(params, "12345678901234567890123456789012345678901234567890"));
+    CHECK_ERROR(VIX_E_INVALID_ARG, vix.PrepareForAccess(params, "123456789012345678901234567890123456789012345678901"));
+    CHECK_ERROR(VIX_E_INVALID_ARG, vix.EndAccess(params, NULL));
     params->creds.uid.password = "wrong-word";
     CHECK_ERROR(VIX_E_INVALID_LOGIN_CREDENTIALS, try_connect(params, NULL));
     params->creds.uid.password = "s3cret-word";

@@ -232,4 +232,11 @@ await t.test("node's own OpenSSL, and a small stack of its calls, are noticed", 
   t.equal(good.code, 0, good.stderr);
   t.match(good.stderr, /Background: the thread of the library runs/);
   t.strictSame(await rules.events(), ["exit"]);
+  await rules.set(["library_path=required"]);
+  const lost = await start("library plugin", "");
+  t.match(lost.stderr, /InitEx: 16053/, "further libraries are not found");
+  const found = await run(process.execPath, ["--input-type=module", "--eval", NODE, VDDK_8, "library plugin", ""], {
+    env: { ...rules.env, LD_LIBRARY_PATH: join(VDDK_8, "lib64") },
+  });
+  t.equal(found.code, 0, found.stderr);
 });
