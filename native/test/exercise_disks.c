@@ -117,8 +117,12 @@ void test_writes(const char *library_folder) {
     write_as(handle, 8000, 1000, 'w');
     write_as(handle, 8500, 10, 'x');
     write_as(handle, SAMPLE_SECTORS - 1, 1, 'w');
+    /* Neighbours whose grains lie in another order. */
+    write_as(handle, 3000, 1, 'w');
+    write_as(handle, 3002, 1, 'w');
+    write_as(handle, 3001, 1, 'w');
     CHECK_ERROR(VIX_OK, vix.Flush(handle));
-    CHECK(reads(handle, 0, 1024, 'w'));
+    CHECK(reads(handle, 0, 1024, 'w') && reads(handle, 3000, 3, 'w'));
     CHECK_ERROR(VIX_OK, vix.Close(handle));
     /* What another opening finds comes from the files. */
     handle = harness_open(connection, SAMPLE_TOP, VIXDISKLIB_FLAG_OPEN_READ_ONLY);

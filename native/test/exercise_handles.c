@@ -39,11 +39,11 @@ static void check_arguments(VixDiskLibHandle handle) {
 }
 
 static void check_two_at_once(VixDiskLibHandle handle) {
-    harness_rules("latency_us=400000\n");
+    harness_rules("latency_us=1500000\n");
     pthread_t thread;
     void *other = NULL;
     CHECK(pthread_create(&thread, NULL, read_first_sector, handle) == 0);
-    usleep(150000);
+    usleep(300000);
     CHECK_ERROR(VIX_E_FAIL, vix.Read(handle, 0, 1, buffer));
     CHECK_ERROR(VIX_E_FAIL, vix.Close(handle));
     CHECK(pthread_join(thread, &other) == 0 && other == NULL);
@@ -127,7 +127,8 @@ void test_threads(const char *library_folder) {
     CHECK_ERROR(VIX_OK, vix.Close(handle));
     harness_rules("threads=any\nlog_thread_ms=5\n");
     in_thread(open_elsewhere, (void *)VIX_OK);
-    usleep(900000);
+    uint64 before = now_ms();
+    while (harness_logged("of every 5 ms") < 10 && now_ms() - before < 20000) usleep(10000);
     CHECK(harness_logged("of every 5 ms") >= 10);
     CHECK_ERROR(VIX_OK, vix.Disconnect(shared));
     vix.Exit();
@@ -167,7 +168,8 @@ static uint64 read_many(VixDiskLibHandle handle) {
         answers[i] = (Answer){.sector = i * 7, .result = 99};
         CHECK_ERROR(VIX_ASYNC, vix.ReadAsync(handle, i * 7, 1, answers[i].data, answer, &answers[i]));
     }
-    CHECK(now_ms() - before < 150);
+    /* Far less than serving them would take. */
+    CHECK(now_ms() - before < REQUESTS * 25);
     CHECK_ERROR(VIX_OK, vix.Wait(handle));
     CHECK(atomic_load(&answered) == REQUESTS);
     for (uint64 i = 0; i < REQUESTS; i++) {
@@ -189,11 +191,10 @@ void test_queue(const char *library_folder) {
     harness_init(library_folder);
     VixDiskLibConnection connection = harness_connect(harness_params(), "nbdssl");
     VixDiskLibHandle handle = harness_open(connection, SAMPLE_TOP, VIXDISKLIB_FLAG_OPEN_READ_ONLY);
-    uint64 four = read_many(handle);
+    read_many(handle);
     CHECK(atomic_load(&most) <= 4 && atomic_load(&most) >= 2);
     harness_rules("latency_us=30000\nparallel=1\n");
-    uint64 one = read_many(handle);
-    CHECK(atomic_load(&most) == 1 && one > 2 * four && one >= REQUESTS * 50);
+    CHECK(read_many(handle) >= REQUESTS * 50 && atomic_load(&most) == 1);
     harness_rules("parallel=16\n");
     read_many(handle);
     waiting_handle = handle;
