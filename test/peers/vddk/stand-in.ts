@@ -1,7 +1,8 @@
 import { join } from "node:path";
-import t from "tap";
+import t, { type Test } from "tap";
 import { run, succeed } from "../../fixtures/host/command-line.js";
 import { buildVddkStandIn, NATIVE_BUILD, VDDK_6, VDDK_8, VddkRules } from "../../fixtures/host/vddk-stand-in.js";
+import { scratch } from "../../fixtures/scratch.js";
 
 await buildVddkStandIn();
 
@@ -172,6 +173,11 @@ await t.test("structs and constants are those of the real library", async (t) =>
   t.strictSame(JSON.parse(await succeed(join(NATIVE_BUILD, "abi-6.5"), [])), facts(true), "6.5");
 });
 
+/** Programs that abort cannot remove their files. */
+function leavingFilesIn(t: Test): Readonly<Record<string, string>> {
+  return { TMPDIR: scratch(t) };
+}
+
 for (const [program, libDir] of [
   ["exercise", VDDK_8],
   ["exercise-6.5", VDDK_6],
@@ -181,7 +187,7 @@ for (const [program, libDir] of [
     const names = (await succeed(path, [])).trim().split("\n");
     t.ok(names.length > 10);
     for (const name of names) {
-      const { code, signal, stderr } = await run(path, [libDir, name]);
+      const { code, signal, stderr } = await run(path, [libDir, name], { env: leavingFilesIn(t) });
       if (name === "panic") {
         t.equal(signal, "SIGABRT", "a panic ends the process");
         t.match(stderr, /^PANIC: the rule panic_read ends the process at sector 0$/m);
@@ -191,7 +197,8 @@ for (const [program, libDir] of [
 }
 
 await t.test("a foreign OpenSSL is noticed by the library and by its plug-in", async (t) => {
-  const load = (how: string) => run(join(NATIVE_BUILD, "foreign-openssl"), [VDDK_8, how]);
+  const env = leavingFilesIn(t);
+  const load = (how: string) => run(join(NATIVE_BUILD, "foreign-openssl"), [VDDK_8, how], { env });
   const plain = await load("plain");
   t.equal(plain.signal, "SIGABRT");
   t.match(plain.stderr, /PANIC: OpenSSL of the library is not the bundled one but that of .*foreign-openssl/);
