@@ -41,6 +41,8 @@ const includedDisk = z.object({
   file: text,
   descriptor: known,
   transport: text,
+  /** Those that were tried before, and why they could not be used. Absent in catalogs of before there was a choice. */
+  refusedTransports: z.array(z.object({ transport: text, reason: text })).optional(),
   /** What is known of allocation and from where. */
   allocation: text,
   allocatedBytes: count.nullable(),

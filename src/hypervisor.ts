@@ -159,6 +159,8 @@ export interface OpenedDisk {
   readonly transport: string;
   /** One line for the log and the catalog: what is known of allocation and from where. */
   readonly allocation: string;
+  /** Transports that were tried before this one, and why they could not be used. */
+  readonly refused?: readonly { readonly transport: string; readonly reason: string }[];
   /**
    * What of the disk was written since it was opened, in words; undefined = nothing. Only from a server without
    * snapshots: elsewhere nobody can.

@@ -12,9 +12,14 @@ const LINGER_MS_MAX = 5000;
 /** The daemon owns a mount: it handles signals in its own way (src/mount/daemon.ts). */
 const argv = process.argv.slice(2);
 const isDaemon = argv[0] === "daemon";
+/** It ends when the daemon that started it does. */
+const isVddkHost = argv[0] === "vddk-host";
 
 const stop = new AbortController();
-if (!isDaemon) {
+if (isVddkHost) {
+  // Ctrl-C reaches the whole process group: the daemon must be able to close its disks first.
+  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(name, () => undefined);
+} else if (!isDaemon) {
   for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
     process.on(name, () => {
       const signal = constants.signals[name];
@@ -60,6 +65,10 @@ async function run(): Promise<number> {
   if (isDaemon) {
     const { runDaemon } = await import("./mount/daemon.js");
     return await runDaemon();
+  }
+  if (isVddkHost) {
+    const { runVddkHost } = await import("./vddk/host.js");
+    return await runVddkHost();
   }
   const { runCommandLine } = await import("./cli/program.js");
   return await runCommandLine(argv, {

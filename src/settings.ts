@@ -2,6 +2,7 @@ import { z } from "zod";
 import { folderOfDirUrl, isDirUrl } from "./dir-url.js";
 import { LOG_LEVEL_DEFAULT, LOG_LEVELS } from "./log.js";
 import type { RetryPolicy } from "./retry.js";
+import { parseTransports } from "./transports.js";
 import { KIB, MIB, parseBytes, parseDurationMs } from "./units.js";
 
 /** Text from the environment or a flag, text or a number from TOML; what `parse` throws is the message. */
@@ -130,6 +131,12 @@ export const SETTINGS = {
     "VMMOUNT_ALLOCATION",
     "auto: holes where the server says so and samples agree; off: every byte is read",
   ),
+  "mount.transport": setting(
+    parsed('Write transports such as "nbdssl:https", or "auto"', parseTransports),
+    "auto",
+    "VMMOUNT_TRANSPORT",
+    "how to read vSphere disks, in order: some of san:hotadd:nbdssl:nbd:https; auto: all that can be used here",
+  ),
   "mount.passthrough": setting(
     z.enum(["auto", "off"]),
     "auto",
@@ -142,6 +149,19 @@ export const SETTINGS = {
     "VMMOUNT_FUSE_DRIVER",
     "kernel: no library, tells readers where holes are; fuse-native: through libfuse 2",
   ),
+  "vddk.libdir": setting(
+    z.string(),
+    "",
+    "VMMOUNT_VDDK_LIBDIR",
+    "folder of VMware's library, the one that has lib64 in it; empty: the usual ones",
+  ),
+  "vddk.host": setting(
+    z.enum(["own", "nbdkit"]),
+    "own",
+    "VMMOUNT_VDDK_HOST",
+    "own: vmmount loads VMware's library in a process of its own; nbdkit: an installed nbdkit does",
+  ),
+  "vddk.config": setting(z.string(), "", "VMMOUNT_VDDK_CONFIG", "configuration file for VMware's library"),
   "snapshot.quiesce": setting(
     z.enum(["auto", "require", "off"]),
     "auto",

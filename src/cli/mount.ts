@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { UsageError } from "../errors.js";
 import type { SessionStatus } from "../mount/control-protocol.js";
 import { LaunchedDaemon } from "../mount/launch-daemon.js";
 import { printable } from "../printable.js";
@@ -15,6 +16,8 @@ interface MountFlags extends CommonOptions {
   readonly cacheSize?: string;
   readonly allocation?: string;
   readonly fuseDriver?: string;
+  readonly transport?: string;
+  readonly option: readonly string[];
 }
 
 const EXAMPLES = `
@@ -45,6 +48,11 @@ export function addMount(program: Command, edge: ProcessEdge): void {
     .option("--mode <octal>", "mode of the files (default 0400)")
     .option("--cache-size <size>", "memory for disk blocks, such as 256MiB")
     .option("--allocation <auto|off>", "off: do not ask the server for holes, read every byte")
+    .option(
+      "--transport <list>",
+      "how to read vSphere disks, in order, such as nbdssl:https (default: what can be used)",
+    )
+    .option("-o, --option <key=value>", "SEP sesam's names: trans=nbd:nbdssl, qui=0|1; may be repeated", collected, [])
     .option("--fuse-driver <kernel|fuse-native>", "what serves the mount (default kernel)")
     .addHelpText("after", EXAMPLES);
   withCommonOptions(command, "a server").action(async (vm: string, directory: string, flags: MountFlags) => {
@@ -68,8 +76,10 @@ interface Asked {
 async function mountWith(daemon: LaunchedDaemon, { vm, directory, flags, edge }: Asked): Promise<void> {
   const { createContext } = await import("./context.js");
   const { mountVm } = await import("../mount/mount-vm.js");
+  const named = sesamOptions(flags.option);
   const context = createContext(edge, flags, [
-    { key: "snapshot.quiesce", value: flags.quiesce, flag: "--quiesce" },
+    { key: "snapshot.quiesce", value: flags.quiesce ?? named.quiesce, flag: "--quiesce" },
+    { key: "mount.transport", value: flags.transport ?? named.transport, flag: "--transport" },
     { key: "mount.allow_other", value: flags.allowOther, flag: "--allow-other" },
     { key: "mount.uid", value: flags.uid, flag: "--uid" },
     { key: "mount.gid", value: flags.gid, flag: "--gid" },
@@ -85,6 +95,23 @@ async function mountWith(daemon: LaunchedDaemon, { vm, directory, flags, edge }:
   } finally {
     context.progress.stop();
   }
+}
+
+function collected(value: string, before: readonly string[]): string[] {
+  return [...before, value];
+}
+
+/** What backup jobs written for SEP sesam pass. @throws UsageError */
+function sesamOptions(options: readonly string[]): { readonly transport?: string; readonly quiesce?: string } {
+  let named: { readonly transport?: string; readonly quiesce?: string } = {};
+  for (const option of options) {
+    const [key = "", value = ""] = option.split(/=(.*)/s);
+    if (key === "trans" && value !== "") named = { ...named, transport: value };
+    else if (key === "qui" && value === "0") named = { ...named, quiesce: "off" };
+    else if (key === "qui" && value === "1") named = { ...named, quiesce: "auto" };
+    else throw new UsageError(`Cannot use "-o ${option}": it is trans=LIST, qui=0 or qui=1`);
+  }
+  return named;
 }
 
 function describeSnapshot({ snapshot }: SessionStatus): string {

@@ -90,6 +90,7 @@ function catalogDisk(disk: DiskDescription, contents: VmContents): CatalogDisk {
       file: names.flat,
       descriptor: names.descriptor,
       transport: opened.transport,
+      refusedTransports: [...opened.refused],
       allocation: opened.allocation,
       allocatedBytes: opened.extents?.allocated ?? null,
     };

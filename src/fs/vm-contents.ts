@@ -10,6 +10,8 @@ export interface VmDisk {
   /** Undefined when allocation is unknown. */
   readonly extents: ExtentMap | undefined;
   readonly transport: string;
+  /** Transports that were tried before, and why they could not be used. */
+  readonly refused: readonly { readonly transport: string; readonly reason: string }[];
   readonly allocation: string;
 }
 

@@ -156,6 +156,12 @@ export async function openHypervisor(connection: Connection, logger: Logger, sig
   });
 }
 
+/** What VMware's library wants to know of the server's certificate. @throws UnreachableError */
+export async function thumbprintOf({ url, ca, fingerprint, insecure }: Connection): Promise<string> {
+  const { serverThumbprint } = await import("../vsphere/thumbprint.js");
+  return await serverThumbprint(url, { ca, fingerprint, insecure });
+}
+
 /**
  * Nobody can ask a guest to flush when there is only a folder; whoever insists on it hears that before anything happens.
  * @throws QuiesceError

@@ -28,6 +28,8 @@ export const diskStatusSchema = z.object({
   included: z.boolean(),
   reason: z.string().optional(),
   transport: z.string().optional(),
+  /** Transports that were tried before, and why they could not be used. */
+  refused: z.array(z.object({ transport: z.string(), reason: z.string() })).optional(),
   allocation: z.string().optional(),
 });
 export type DiskStatus = z.infer<typeof diskStatusSchema>;

@@ -66,6 +66,7 @@ async function serve(request: MountRequest, parent: ParentChannel): Promise<void
     const session = await MountSession.start({
       request,
       driver: chooseFuseDriver(request.settings, { logger }),
+      program: process.argv[1] ?? "",
       logger,
       onProgress: progress.report,
       signal: signals.givenUp,

@@ -10,6 +10,7 @@ import type { SnapshotSession } from "../snapshot/session.js";
 import { BlockStack } from "./block-stack.js";
 import { openHypervisor } from "./connection.js";
 import type { SessionStatus } from "./control-protocol.js";
+import { DiskTransports } from "./disk-transports.js";
 import type { Frozen } from "./frozen.js";
 import { busyMount } from "./holders.js";
 import { checkMountPoint } from "./mount-point.js";
@@ -100,14 +101,8 @@ export class MountSession {
     };
     undo.use("release the mount point", await VmLock.takeMountPoint(paths.locks, lockHolder));
     await checkMountPoint(request.mountPoint);
-    const hypervisor = undo.use(
-      "log out",
-      await openHypervisor(
-        { ...request.connection, password: new Secret(request.connection.password) },
-        logger,
-        signal,
-      ),
-    );
+    const connection = { ...request.connection, password: new Secret(request.connection.password) };
+    const hypervisor = undo.use("log out", await openHypervisor(connection, logger, signal));
     const identity = await resolveVm(hypervisor, { ...request.locator, server: request.connection.name }, { signal });
     const vm = await hypervisor.describeVm(identity.ref, { signal });
     refuseHopeless(vm);
@@ -116,18 +111,24 @@ export class MountSession {
       "release the VM",
       await VmLock.take({ directory: paths.locks, vm: vmKey, vmName: identity.name, holder: lockHolder }),
     );
+    const { settings, session } = request;
+    const parts = { hypervisor, connection, settings, session, vm: identity.ref, logger, program: context.program };
+    const transports = undo.use("end the transports", await DiskTransports.choose(parts));
     const journal = await openJournal(context, paths, vm, hypervisor.snapshots);
     const snapshots = newSnapshotSession(context, hypervisor, journal, vm);
     undo.add("close the journal", async () => {
       if (["planned", "removed"].includes(snapshots.state.name)) await journal.erase();
       await journal[Symbol.asyncDispose]();
     });
+    undo.add("let vCenter move the disks again", () => transports.endAccess());
+    await transports.prepareAccess();
     undo.add("look for what consolidation left", () => refuseUnconsolidated(hypervisor, snapshots, vm, logger));
     undo.add("remove the snapshot", () => snapshots.remove());
     const facts = await freeze(hypervisor, snapshots, vm, context);
+    undo.add("close the disks", () => transports.closeDisks());
     const stack = new BlockStack(request.settings, logger);
     logger.info(`Block stack: ${stack.describe()}`);
-    const { configFiles, disks } = await openAll(hypervisor, facts, stack, context, undo);
+    const { configFiles, disks } = await openAll({ hypervisor, transports }, facts, stack, context, undo);
     const mounted = await showTree({ context, hypervisor, facts, configFiles, disks }, undo);
     const watch = watchSnapshot(facts, hypervisor, stack, logger);
     await journal.append({ event: "serving", disks: disks.length });

@@ -25,6 +25,7 @@ import type { BlockStack, StackedDisk } from "./block-stack.js";
 import { journaledServer } from "./connection.js";
 import type { DiskStatus } from "./control-protocol.js";
 import type { MountRequest } from "./daemon-protocol.js";
+import type { DiskTransports } from "./disk-transports.js";
 import { asItLiesThere, type Frozen } from "./frozen.js";
 import { memoryShares } from "./memory-shares.js";
 import { mountSource } from "./mount-source.js";
@@ -38,6 +39,8 @@ const LOOK_MS_MAX = 60_000;
 export interface MountContext {
   readonly request: MountRequest;
   readonly driver: FuseDriver;
+  /** This program, which runs as the VDDK host too. */
+  readonly program: string;
   readonly logger: Logger;
   readonly onProgress: (progress: Progress) => void;
   /** Aborted to give up before the mount is ready. */
@@ -169,7 +172,7 @@ export async function freeze(
 
 /** Configuration files and disks, which do not wait for each other; whatever fails, neither is still under way. */
 export async function openAll(
-  hypervisor: Hypervisor,
+  { hypervisor, transports }: { readonly hypervisor: Hypervisor; readonly transports: DiskTransports },
   facts: Frozen,
   stack: BlockStack,
   context: MountContext,
@@ -177,7 +180,7 @@ export async function openAll(
 ): Promise<{ configFiles: ConfigFile[]; disks: ShownDisk[] }> {
   const [configFiles, disks] = await Promise.allSettled([
     hypervisor.readConfig(facts.vm.identity.ref, { signal: context.signal }),
-    openDisks(hypervisor, facts, stack, context, undo),
+    openDisks(transports, facts, stack, context, undo),
   ]);
   if (configFiles.status === "rejected") throw configFiles.reason;
   if (disks.status === "rejected") throw disks.reason;
@@ -185,7 +188,7 @@ export async function openAll(
 }
 
 export async function openDisks(
-  hypervisor: Hypervisor,
+  transports: Pick<DiskTransports, "open">,
   facts: Frozen,
   stack: BlockStack,
   context: MountContext,
@@ -198,7 +201,7 @@ export async function openDisks(
     else context.logger.warn(`${shownDisk(disk)} of "${name}" is NOT in this backup: ${disk.excludedBecause}`);
   }
   const turn = pLimit(OPENING_MAX);
-  const opening = included.map((disk) => turn(() => openDisk(disk, hypervisor, facts, { stack, context, undo })));
+  const opening = included.map((disk) => turn(() => openDisk(disk, transports, facts, { stack, context, undo })));
   const opened = await Promise.allSettled(opening);
   return opened.map((one) => {
     if (one.status === "rejected") throw one.reason;
@@ -208,17 +211,14 @@ export async function openDisks(
 
 async function openDisk(
   disk: DiskDescription,
-  hypervisor: Hypervisor,
-  { vm, snapshot }: Frozen,
+  transports: Pick<DiskTransports, "open">,
+  { snapshot }: Frozen,
   parts: { readonly stack: BlockStack; readonly context: MountContext; readonly undo: CleanupStack },
 ): Promise<ShownDisk> {
   const { stack, undo } = parts;
-  const { logger, signal, request } = parts.context;
+  const { logger, signal } = parts.context;
   const name = shownDisk(disk);
-  const opened = await hypervisor.openDisk(
-    { vm: vm.identity.ref, snapshot: snapshot.ref, disk },
-    { signal, allocation: request.settings["mount.allocation"] },
-  );
+  const opened = await transports.open(disk, snapshot.ref, signal);
   const kind = opened.transport === "file" ? "local" : "remote";
   const stacked = await stack.stack(opened.source, name, { kind, signal }).catch(async (error: unknown) => {
     await opened.source[Symbol.asyncDispose]();
@@ -256,6 +256,7 @@ export async function showTree(
       source,
       extents,
       transport: opened.transport,
+      refused: opened.refused ?? [],
       allocation: opened.allocation,
     })),
     owner: { uid: settings["mount.uid"], gid: settings["mount.gid"], fileMode: settings["mount.mode"] },
@@ -281,7 +282,11 @@ export function diskStatuses(vm: VmDescription, disks: readonly ShownDisk[]): Di
       allocated: shown?.extents?.allocated ?? disk.capacity,
       included: shown !== undefined,
       ...(disk.excludedBecause !== undefined && { reason: disk.excludedBecause }),
-      ...(shown !== undefined && { transport: shown.opened.transport, allocation: shown.opened.allocation }),
+      ...(shown !== undefined && {
+        transport: shown.opened.transport,
+        allocation: shown.opened.allocation,
+        refused: [...(shown.opened.refused ?? [])],
+      }),
     };
   });
 }

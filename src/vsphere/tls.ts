@@ -43,7 +43,7 @@ export function trustingConnector(trust: TlsTrust, connectMs: number): TrustingC
         callback(error, null);
         return;
       }
-      const problem = distrust(target, socket, { ...trust, fingerprint: pin });
+      const problem = distrust(target, { socket, seen: fingerprints(socket) }, { ...trust, fingerprint: pin });
       if (problem === undefined) {
         callback(null, socket);
         return;
@@ -59,16 +59,18 @@ export function trustingConnector(trust: TlsTrust, connectMs: number): TrustingC
 }
 
 /**
- * Opens a connection only to learn which certificate the server shows; nothing is sent and nothing is trusted.
+ * Opens a connection only to learn which certificate the server shows; nothing is sent.
+ * @param trust must be satisfied; without it nothing is trusted
  * @returns SHA-256 and SHA-1 of the leaf certificate as upper-case hex pairs with colons
  * @throws UnreachableError
  */
 export async function peerFingerprints(
   target: ConnectTarget,
   connectMs: number,
+  trust?: TlsTrust,
 ): Promise<{ readonly sha256: string; readonly sha1: string }> {
   const socket = await new Promise<TLSSocket>((resolve, reject) => {
-    openTls(target, { connectMs }, (...[error, opened]) => {
+    openTls(target, { ca: trust?.ca, connectMs }, (...[error, opened]) => {
       if (error === null) resolve(opened);
       else reject(error);
     });
@@ -76,6 +78,9 @@ export async function peerFingerprints(
   try {
     const seen = fingerprints(socket);
     if (seen === undefined) throw noCertificate(`${target.hostname}:${target.port}`);
+    const pin = trust?.fingerprint === undefined ? undefined : normalFingerprint(trust.fingerprint);
+    const problem = trust && distrust(target, { socket, seen }, { ...trust, fingerprint: pin });
+    if (problem !== undefined) throw problem;
     return seen;
   } finally {
     socket.destroy();
@@ -123,9 +128,13 @@ function timeoutError(target: ConnectTarget, connectMs: number): UnreachableErro
   );
 }
 
-function distrust(target: ConnectTarget, socket: TLSSocket, trust: TlsTrust): UnreachableError | undefined {
+/** The fingerprints come with the socket, since Node shows a certificate once. */
+function distrust(
+  target: ConnectTarget,
+  { socket, seen }: { readonly socket: TLSSocket; readonly seen: ReturnType<typeof fingerprints> },
+  trust: TlsTrust,
+): UnreachableError | undefined {
   const where = `${target.hostname}:${target.port}`;
-  const seen = fingerprints(socket);
   if (seen === undefined) return noCertificate(where);
   if (trust.fingerprint !== undefined) {
     const pinned = trust.fingerprint;
@@ -169,6 +178,7 @@ function certificateProblem(socket: TLSSocket): string {
   return PROBLEMS[code] ?? `its certificate cannot be verified (${code})`;
 }
 
+/** To be called once for each connection: Node 20 gives the certificate away with the first call. */
 function fingerprints(socket: TLSSocket): { readonly sha256: string; readonly sha1: string } | undefined {
   const certificate = socket.getPeerX509Certificate();
   return certificate && { sha256: certificate.fingerprint256, sha1: certificate.fingerprint };

@@ -33,7 +33,7 @@ export class Program {
   }
 
   /** Ended together with its owner at the latest. @throws Error when there is no such program */
-  static async start(owner: CleanupStack, command: string, args: readonly string[]): Promise<Program> {
+  static async start(owner: Pick<CleanupStack, "add">, command: string, args: readonly string[]): Promise<Program> {
     // A group of its own: Ctrl-C reaches the benchmark, which unmounts before it ends the servers.
     const child = spawn(command, args, { stdio: ["ignore", "ignore", "pipe"], detached: true });
     await Promise.race([once(child, "spawn"), once(child, "error").then(([error]) => Promise.reject(error as Error))]);

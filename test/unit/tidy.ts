@@ -135,6 +135,9 @@ const TESTED_THROUGH: Readonly<Record<string, string>> = {
   "src/mount/dead-mount.ts": "test/unit/mount/unmount.ts",
   "src/mount/mount-session.ts": "test/integration/main-job.ts",
   "src/mount/mount-vm.ts": "test/unit/cli/commands.ts",
+  "src/mount/disk-transports.ts": "test/integration/vddk/transports.ts",
+  "src/nbd/": "test/peers/nbd/servers.ts",
+  "src/vddk/": "test/integration/vddk/faults.ts",
   "src/vsphere/": "test/peers/vsphere-vcsim.ts",
 };
 

@@ -32,7 +32,7 @@ function context(t: Test) {
   const { settings } = configIn(scratch(t));
   const driver = { mount: () => Promise.reject(new Error("This test mounts nothing")) };
   const request = mountRequest({ settings: { ...settings, "mount.read_ahead": 0 } });
-  const made: MountContext = { request, driver, logger, onProgress: () => undefined, signal };
+  const made: MountContext = { request, driver, program: "", logger, onProgress: () => undefined, signal };
   return { context: made, lines, paths: new StatePaths(settings) };
 }
 
@@ -133,7 +133,11 @@ void t.test("openDisks() opens what is included, says what is not, and closes al
   const opening = (undo: CleanupStack, count: number) => {
     const frozen = { vm: { ...vm, disks: disks.slice(0, count) }, snapshot, consistency: "crash" } as const;
     const stack = new BlockStack(at.context.request.settings, at.context.logger);
-    return openDisks(hypervisor as Hypervisor, frozen, stack, at.context, undo);
+    const transports = {
+      open: (one: DiskDescription, ref: string | undefined) =>
+        (hypervisor as Hypervisor).openDisk({ vm: vm.identity.ref, snapshot: ref, disk: one }, { signal }),
+    };
+    return openDisks(transports, frozen, stack, at.context, undo);
   };
   {
     await using undo = new CleanupStack();

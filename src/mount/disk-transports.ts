@@ -1,0 +1,207 @@
+import { errorChain, MissingCapabilityError, VmmountError } from "../errors.js";
+import { type DiskDescription, diskNodeName, type Hypervisor, type OpenedDisk } from "../hypervisor.js";
+import type { Logger } from "../log.js";
+import type { Settings } from "../settings.js";
+import { type Transport, TRANSPORTS } from "../transports.js";
+import { findVddk, hasVddk, type VddkLibrary } from "../vddk/find-library.js";
+import { NbdkitService } from "../vddk/nbdkit-service.js";
+import { type VddkHost, VddkService } from "../vddk/vddk-service.js";
+import { type Connection, thumbprintOf } from "./connection.js";
+
+/** PrepareForAccess takes a name of at most 50 characters. */
+const IDENTITY_PREFIX = "vmmount-";
+
+export interface DiskTransportsParts {
+  readonly hypervisor: Hypervisor;
+  readonly connection: Connection;
+  readonly settings: Settings;
+  readonly session: string;
+  /** The server's id of the VM. */
+  readonly vm: string;
+  readonly logger: Logger;
+  /** The program that runs as the VDDK host: this one. */
+  readonly program: string;
+}
+
+interface Refusal {
+  readonly transport: string;
+  readonly reason: string;
+}
+
+/**
+ * Opens each disk over the first transport that works, and remembers why the ones before did not. A server other than vSphere
+ * has its own way and no choice.
+ */
+export class DiskTransports implements AsyncDisposable {
+  readonly #parts: DiskTransportsParts;
+  readonly #order: readonly Transport[];
+  readonly #library: VddkLibrary | undefined;
+  /** Why VMware's library cannot be used, when that was known from the start. */
+  #broken: VmmountError | undefined;
+  /** One attempt, whose failure counts for every disk. */
+  #starting: Promise<VddkHost> | undefined;
+  #isPrepared = false;
+
+  private constructor(parts: DiskTransportsParts, order: readonly Transport[], library: VddkLibrary | undefined) {
+    this.#parts = parts;
+    this.#order = order;
+    this.#library = library;
+  }
+
+  /** @throws MissingCapabilityError when only VMware's library would do and it is not there */
+  static async choose(parts: DiskTransportsParts): Promise<DiskTransports> {
+    const { hypervisor, settings } = parts;
+    if (hypervisor.identity.kind !== "vsphere") return new DiskTransports(parts, [], undefined);
+    const wanted = settings["mount.transport"];
+    const libdir = settings["vddk.libdir"];
+    if (wanted === "auto") {
+      const isThere = libdir !== "" || (await hasVddk(libdir));
+      const library = isThere ? await findVddk(libdir) : undefined;
+      return new DiskTransports(parts, library === undefined ? ["https"] : TRANSPORTS, library);
+    }
+    const needsLibrary = wanted.some((transport) => transport !== "https");
+    try {
+      return new DiskTransports(parts, wanted, needsLibrary ? await findVddk(libdir) : undefined);
+    } catch (error) {
+      if (!wanted.includes("https") || !(error instanceof VmmountError)) throw error;
+      const transports = new DiskTransports(parts, wanted, undefined);
+      transports.#broken = error;
+      return transports;
+    }
+  }
+
+  describe(): string {
+    return this.#order.length === 0 ? "the server's own" : this.#order.join(":");
+  }
+
+  /**
+   * Before the snapshot is made: vCenter does not move the VM's disks from now on. That it does not is no reason to fail.
+   */
+  async prepareAccess(): Promise<void> {
+    const { logger, session, hypervisor } = this.#parts;
+    // A single host moves nothing, and answers with an error.
+    if (this.#library === undefined || !/vcenter/i.test(hypervisor.identity.product)) return;
+    try {
+      const service = await this.#started();
+      await service.access("prepare", IDENTITY_PREFIX + session);
+      this.#isPrepared = true;
+    } catch (error) {
+      logger.warn(`vCenter may move the disks of the VM during the mount: ${errorChain(error)}`);
+    }
+  }
+
+  /** After the snapshot is gone. */
+  async endAccess(): Promise<void> {
+    if (!this.#isPrepared) return;
+    const { logger, session } = this.#parts;
+    try {
+      const service = await this.#started();
+      await service.access("end", IDENTITY_PREFIX + session);
+      this.#isPrepared = false;
+    } catch (error) {
+      logger.warn(`vCenter may go on refusing to move the disks of the VM: ${errorChain(error)}`);
+    }
+  }
+
+  /**
+   * @throws the error of the only transport, or MissingCapabilityError that names why each was refused
+   */
+  async open(disk: DiskDescription, snapshot: string | undefined, signal: AbortSignal): Promise<OpenedDisk> {
+    const { hypervisor, settings, vm, logger } = this.#parts;
+    const allocation = settings["mount.allocation"];
+    if (this.#order.length === 0) return hypervisor.openDisk({ vm, snapshot, disk }, { signal, allocation });
+    const refused: Refusal[] = [];
+    let last: unknown;
+    for (const transport of this.#order) {
+      signal.throwIfAborted();
+      try {
+        const opened =
+          transport === "https"
+            ? await hypervisor.openDisk({ vm, snapshot, disk }, { signal, allocation })
+            : await this.#openThroughLibrary(disk, snapshot, { mode: transport, signal });
+        return { ...opened, refused };
+      } catch (error) {
+        signal.throwIfAborted();
+        if (!(error instanceof VmmountError)) throw error;
+        last = error;
+        const reason = errorChain(error);
+        refused.push({ transport, reason });
+        logger.info(`${disk.label} (${diskNodeName(disk.node)}) cannot be read over ${transport}: ${reason}`);
+      }
+    }
+    if (refused.length === 1) throw last;
+    const reasons = refused.map(({ transport, reason }) => `${transport}: ${reason}`).join("; ");
+    throw new MissingCapabilityError(
+      `Cannot read ${disk.label} (${diskNodeName(disk.node)}) over any of ${this.describe()}: ${reasons}`,
+      { cause: last, hint: last instanceof VmmountError ? last.hint : undefined },
+    );
+  }
+
+  /** Before the snapshot is removed. */
+  async closeDisks(): Promise<void> {
+    await (await this.#running())?.closeDisks();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await (await this.#running())?.[Symbol.asyncDispose]();
+  }
+
+  async #openThroughLibrary(
+    disk: DiskDescription,
+    snapshot: string | undefined,
+    { mode, signal }: { readonly mode: Transport; readonly signal: AbortSignal },
+  ): Promise<OpenedDisk> {
+    const service = await this.#started();
+    const name = diskNodeName(disk.node);
+    const request = { name, path: disk.path, mode, snapshot };
+    const { source, links } = await service.open(request, signal);
+    if (source.size !== disk.capacity) {
+      await source[Symbol.asyncDispose]();
+      throw new MissingCapabilityError(
+        `Cannot read "${disk.path}" over ${mode}: the library says ${source.size} bytes, and the server ${disk.capacity}`,
+      );
+    }
+    const allocation =
+      source.extents === undefined
+        ? "unknown: everything is read"
+        : `as VDDK tells (${links === undefined ? "" : `${links} links, `}chunks of 64 KiB)`;
+    return { source, transport: mode, allocation };
+  }
+
+  /** Undefined when there is nothing to end. */
+  async #running(): Promise<VddkHost | undefined> {
+    return await this.#starting?.catch(() => undefined);
+  }
+
+  /** Disks are opened side by side, and all wait for the one start. */
+  async #started(): Promise<VddkHost> {
+    if (this.#broken !== undefined) throw this.#broken;
+    this.#starting ??= this.#start();
+    return await this.#starting;
+  }
+
+  async #start(): Promise<VddkHost> {
+    const { connection, settings, vm, logger, program } = this.#parts;
+    if (this.#library === undefined) throw new MissingCapabilityError("Cannot use VDDK: it was not found");
+    const { hostname, port } = new URL(connection.url);
+    const configFile = settings["vddk.config"];
+    const options = {
+      library: this.#library,
+      configFile: configFile === "" ? undefined : configFile,
+      login: {
+        host: hostname.replace(/^\[(.*)\]$/, "$1"),
+        port: port === "" ? 443 : Number(port),
+        user: connection.user,
+        password: connection.password.reveal(),
+        thumbprint: await thumbprintOf(connection),
+        vm,
+      },
+      runtimeDir: settings["runtime.dir"],
+      program,
+      logger,
+      stallMs: settings["read.timeout"],
+      allocation: settings["mount.allocation"],
+    };
+    return settings["vddk.host"] === "nbdkit" ? await NbdkitService.start(options) : await VddkService.start(options);
+  }
+}

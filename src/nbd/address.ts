@@ -1,0 +1,24 @@
+/** Where an NBD server listens. */
+export type NbdAddress =
+  | { readonly kind: "unix"; readonly path: string }
+  | { readonly kind: "tcp"; readonly host: string; readonly port: number };
+
+/** What makes a server trusted; its presence makes TLS a must (NBD_OPT_STARTTLS, "FORCEDTLS" of doc/proto.md). */
+export interface NbdTls {
+  /** PEM; replaces the built-in roots. */
+  readonly ca?: string | undefined;
+  /** The name that the certificate must be for, where it is not the host that is connected to. */
+  readonly serverName?: string | undefined;
+}
+
+export interface NbdTarget {
+  readonly address: NbdAddress;
+  readonly exportName: string;
+  readonly tls: NbdTls | undefined;
+}
+
+/** For messages. */
+export function shownTarget({ address, exportName }: NbdTarget): string {
+  const where = address.kind === "unix" ? address.path : `${address.host}:${address.port}`;
+  return exportName === "" ? `NBD server ${where}` : `NBD export "${exportName}" of ${where}`;
+}

@@ -1,0 +1,100 @@
+import koffi from "koffi";
+import type { Pointer, Vddk } from "./library.js";
+import { type VixError, vixError, VIX_ASYNC } from "./vix-error.js";
+
+const Completion = koffi.proto("void VixDiskLibCompletionCB(uintptr_t data, uint64_t result)");
+
+/**
+ * The callback of every asynchronous request: one for the whole process, since registered functions are few, which finds its
+ * request by a number.
+ */
+export class Completions {
+  readonly pointer: Pointer;
+  readonly #waiting = new Map<number, (error: VixError) => void>();
+  #next = 1;
+
+  constructor() {
+    this.pointer = koffi.register((data: number | bigint, result: number | bigint) => {
+      const key = Number(data);
+      const waiting = this.#waiting.get(key);
+      this.#waiting.delete(key);
+      waiting?.(vixError(result));
+    }, koffi.pointer(Completion));
+  }
+
+  /** @returns the number to hand to the library, and what it says at the end */
+  expect(): { readonly key: number; readonly completed: Promise<VixError> } {
+    const key = this.#next++;
+    const completed = new Promise<VixError>((resolve) => this.#waiting.set(key, resolve));
+    return { key, completed };
+  }
+
+  /** The library did not take the request. */
+  forget(key: number): void {
+    this.#waiting.delete(key);
+  }
+}
+
+/**
+ * Reads one disk: with ReadAsync several at a time, else one after the other. The library wants no two threads in calls for the
+ * same handle, so requests are handed over one by one, and only one kind of them is ever used.
+ */
+export class DiskReads {
+  readonly #vddk: Vddk;
+  readonly #completions: Completions;
+  readonly #isAsync: boolean;
+  #depth: number;
+  #underWay = 0;
+  /** Ends when the call that hands over the last request has returned. */
+  #handing: Promise<unknown> = Promise.resolve();
+  readonly #line: (() => void)[] = [];
+
+  /** @param depth requests that the library has at a time */
+  constructor(vddk: Vddk, completions: Completions, depth: number) {
+    this.#vddk = vddk;
+    this.#completions = completions;
+    this.#isAsync = vddk.has("ReadAsync") && vddk.has("Wait");
+    this.#depth = this.#isAsync ? depth : 1;
+  }
+
+  get depth(): number {
+    return this.#depth;
+  }
+
+  /** Fewer at a time from now on: the host has no memory or no connection left. */
+  lower(): void {
+    this.#depth = Math.max(1, Math.floor(this.#depth / 2));
+  }
+
+  /** `into` is the library's until the promise settles. */
+  async read(handle: Pointer, startSector: number, into: Uint8Array, sectorCount: number): Promise<VixError> {
+    if (this.#underWay < this.#depth) this.#underWay++;
+    else await new Promise<void>((resolve) => this.#line.push(resolve));
+    try {
+      return this.#isAsync
+        ? await this.#readAsync(handle, startSector, into, sectorCount)
+        : vixError((await this.#handOver("Read", handle, startSector, sectorCount, into)) as number);
+    } finally {
+      // The place goes to the next in line, if there still are so many.
+      const next = this.#underWay <= this.#depth ? this.#line.shift() : undefined;
+      if (next === undefined) this.#underWay--;
+      else next();
+    }
+  }
+
+  async #readAsync(handle: Pointer, start: number, into: Uint8Array, count: number): Promise<VixError> {
+    const { key, completed } = this.#completions.expect();
+    const args = [handle, start, count, into, this.#completions.pointer, key];
+    const given = vixError((await this.#handOver("ReadAsync", ...args)) as number);
+    if (given.code === VIX_ASYNC) return await completed;
+    // Any other answer: it was refused, or done at once; the callback is not called.
+    this.#completions.forget(key);
+    return given;
+  }
+
+  async #handOver(name: "Read" | "ReadAsync", ...args: readonly unknown[]): Promise<unknown> {
+    const handing = this.#handing.then(() => this.#vddk.callAside(name, ...args));
+    this.#handing = handing.catch(() => undefined);
+    return await handing;
+  }
+}

@@ -1,0 +1,62 @@
+import koffi from "koffi";
+import type { Pointer, Vddk } from "./library.js";
+import { CONNECT_PARAMS_BYTES, ConnectParams, CREDENTIALS_USER_PASSWORD, SPEC_TYPE_VMX } from "./layouts.js";
+
+/** How the library reaches a VM. */
+export interface VddkLogin {
+  readonly host: string;
+  /** Of the vSphere API. */
+  readonly port: number;
+  readonly user: string;
+  readonly password: string;
+  /** SHA-1 of the server's certificate, upper-case pairs with colons. */
+  readonly thumbprint: string;
+  /** `vm-42` */
+  readonly vm: string;
+}
+
+/** The structure of ConnectEx, with the memory that it points to. */
+export class ConnectionParams implements Disposable {
+  readonly pointer: Pointer;
+  readonly #vddk: Vddk;
+  readonly #texts: Buffer[] = [];
+  readonly #ours: Buffer | undefined;
+
+  constructor(vddk: Vddk, login: VddkLogin) {
+    this.#vddk = vddk;
+    if (vddk.has("AllocateConnectParams")) {
+      this.pointer = vddk.call("AllocateConnectParams") as Pointer;
+    } else {
+      this.#ours = Buffer.alloc(CONNECT_PARAMS_BYTES);
+      this.pointer = koffi.address(this.#ours);
+    }
+    this.#set("vmxSpec", "void *", this.#text(`moref=${login.vm}`));
+    this.#set("serverName", "void *", this.#text(login.host));
+    this.#set("thumbPrint", "void *", this.#text(login.thumbprint));
+    this.#set("credType", "int", CREDENTIALS_USER_PASSWORD);
+    this.#set("credential1", "void *", this.#text(login.user));
+    this.#set("credential2", "void *", this.#text(login.password));
+    this.#set("port", "uint32_t", login.port);
+    this.#set("specType", "int", SPEC_TYPE_VMX);
+  }
+
+  /** Only after Disconnect and EndAccess: the library keeps the pointers. */
+  [Symbol.dispose](): void {
+    // Older libraries have FreeConnectParams too, for structures of their own only.
+    if (this.#ours === undefined) this.#vddk.call("FreeConnectParams", this.pointer);
+    this.#ours?.fill(0);
+    for (const text of this.#texts) text.fill(0);
+  }
+
+  #set(member: string, type: string, value: number | bigint): void {
+    koffi.encode(this.pointer, koffi.offsetof(ConnectParams, member), type, value);
+  }
+
+  /** In memory that stays where it is, and that can be wiped. */
+  #text(text: string): bigint {
+    const buffer = Buffer.allocUnsafeSlow(Buffer.byteLength(text) + 1);
+    buffer.write(`${text}\0`, "utf8");
+    this.#texts.push(buffer);
+    return koffi.address(buffer);
+  }
+}

@@ -1,0 +1,171 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { createInterface } from "node:readline";
+import { MissingCapabilityError, RemoteError, UnreachableError, type VmmountError } from "../errors.js";
+import type { Logger } from "../log.js";
+import { printable } from "../printable.js";
+import type { DiskRequest, FromHost, HostRequest, OpenedVddkDisk, ToHost } from "./host-protocol.js";
+
+/** Loading some dozen libraries and connecting; a host that is silent for longer hangs. */
+const ANSWER_MS_MAX = 120_000;
+/** Closing disks and leaving the server; a host that takes longer is killed. */
+const END_MS_MAX = 20_000;
+/** A line of the library's log; it may hold a whole XML answer. */
+const LINE_CHARACTERS_MAX = 2_000;
+
+/** What the library says at each start and what nobody can do anything about. */
+const NOISE = [/Get CEIP status failed/i, /VDDK_PhoneHome/i];
+
+type Answer = Exclude<FromHost, { readonly type: "note" }>;
+
+/** The process that has VMware's library in it; one question at a time. */
+export class HostProcess {
+  /** Resolves when it is no process any more. */
+  readonly ended: Promise<{ readonly reason: string }>;
+  readonly #child: ChildProcess;
+  readonly #logger: Logger;
+  #waiting: { readonly resolve: (answer: Answer) => void; readonly reject: (error: Error) => void } | undefined;
+  #line: Promise<unknown> = Promise.resolve();
+  /** The last words on stderr: of a panic, the reason. */
+  #lastWords = "";
+  #isOver = false;
+
+  private constructor(child: ChildProcess, logger: Logger) {
+    this.#child = child;
+    this.#logger = logger;
+    child.on("message", (message) => {
+      this.#heard(message as FromHost);
+    });
+    this.#logLines();
+    this.ended = new Promise((resolve) => {
+      child.once("error", (error) => {
+        this.#over(`it could not be started: ${error.message}`, resolve);
+      });
+      child.once("close", (code, by) => {
+        const how = by === null ? `exit code ${code ?? "?"}` : `signal ${by}`;
+        this.#over(this.#lastWords === "" ? how : `${how}, "${this.#lastWords}"`, resolve);
+      });
+    });
+  }
+
+  /** @param program the one that runs as the host when its first argument is "vddk-host": this one */
+  static start(program: string, { library, socket }: HostRequest, logger: Logger): HostProcess {
+    const { LD_LIBRARY_PATH: before } = process.env;
+    // The socket is for people who look at the process table.
+    const child = spawn(process.execPath, [...process.execArgv, program, "vddk-host", socket], {
+      cwd: "/",
+      stdio: ["ignore", "pipe", "pipe", "ipc"],
+      // Read by the dynamic linker when a process starts, and only then.
+      env: {
+        ...process.env,
+        LD_LIBRARY_PATH: before === undefined || before === "" ? library.lib64 : `${library.lib64}:${before}`,
+      },
+    });
+    return new HostProcess(child, logger);
+  }
+
+  get pid(): number | undefined {
+    return this.#child.pid;
+  }
+
+  /** @returns the transport modes that the library knows @throws VmmountError */
+  async begin(request: HostRequest): Promise<string> {
+    const answer = await this.#ask({ type: "begin", request });
+    return answer.type === "ready" ? answer.modes : "";
+  }
+
+  /** @throws VmmountError */
+  async open(disk: DiskRequest): Promise<OpenedVddkDisk> {
+    const answer = await this.#ask({ type: "open", disk });
+    if (answer.type !== "opened") throw new MissingCapabilityError("the VDDK host answers something else");
+    return answer.disk;
+  }
+
+  /** @throws VmmountError */
+  async access(what: "prepare" | "end", identity: string): Promise<void> {
+    await this.#ask({ type: "access", what, identity });
+  }
+
+  /** Closes every disk; none can be opened any more. */
+  async close(): Promise<void> {
+    await this.#ask({ type: "close" });
+  }
+
+  /** Closes every disk and ends; kills a host that does not. */
+  async end(): Promise<void> {
+    if (this.#isOver) return;
+    const timer = setTimeout(() => {
+      this.kill();
+    }, END_MS_MAX);
+    await this.#ask({ type: "end" }).catch(() => undefined);
+    await this.ended;
+    clearTimeout(timer);
+  }
+
+  kill(): void {
+    this.#child.kill("SIGKILL");
+  }
+
+  async #ask(message: ToHost): Promise<Answer> {
+    const asked = this.#line.then(() => this.#askNow(message));
+    this.#line = asked.catch(() => undefined);
+    return await asked;
+  }
+
+  async #askNow(message: ToHost): Promise<Answer> {
+    if (this.#isOver) throw new UnreachableError("the VDDK host has ended");
+    const timer = setTimeout(() => {
+      this.#lastWords = `no answer to "${message.type}" within ${ANSWER_MS_MAX / 1000} s`;
+      this.kill();
+    }, ANSWER_MS_MAX);
+    try {
+      const answer = await new Promise<Answer>((resolve, reject) => {
+        this.#waiting = { resolve, reject };
+        this.#child.send(message, (error) => {
+          if (error !== null) reject(new UnreachableError(`Cannot reach the VDDK host: ${error.message}`));
+        });
+      });
+      if (answer.type === "failed") throw new RemoteError(answer.error);
+      return answer;
+    } finally {
+      clearTimeout(timer);
+      this.#waiting = undefined;
+    }
+  }
+
+  #heard(message: FromHost): void {
+    if (message.type === "note") this.#logger[message.level](message.text);
+    else this.#waiting?.resolve(message);
+  }
+
+  #over(reason: string, resolve: (value: { readonly reason: string }) => void): void {
+    this.#isOver = true;
+    const error: VmmountError = new UnreachableError(`The VDDK host ended: ${reason}`);
+    this.#waiting?.reject(error);
+    resolve({ reason });
+  }
+
+  #logLines(): void {
+    const { stdout, stderr } = this.#child;
+    const level = (text: string, usual: "debug" | "warn"): "debug" | "warn" =>
+      NOISE.some((noise) => noise.test(text)) ? "debug" : usual;
+    if (stdout !== null) {
+      createInterface({ input: stdout }).on("line", (line) => {
+        const text = shown(line);
+        if (text !== "") this.#logger[level(text, "debug")](`VDDK: ${text}`);
+      });
+    }
+    if (stderr !== null) {
+      createInterface({ input: stderr }).on("line", (line) => {
+        // vwarnx(3) puts the program's name in front.
+        const text = shown(line.replace(/^[^\s:]+: /, ""));
+        if (text === "") return;
+        this.#lastWords = text;
+        this.#logger[level(text, "warn")](`VDDK: ${text}`);
+      });
+    }
+  }
+}
+
+function shown(line: string): string {
+  return printable(line.trim()).slice(0, LINE_CHARACTERS_MAX);
+}

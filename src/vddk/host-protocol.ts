@@ -1,0 +1,52 @@
+import type { ErrorFacts } from "../errors.js";
+import type { VddkLogin } from "./connection-params.js";
+import type { VddkLibrary } from "./find-library.js";
+
+/**
+ * What the mount daemon and its VDDK host tell each other, over the channel that only the two have. Both are the same program in
+ * the same version: nothing is checked.
+ */
+export interface HostRequest {
+  readonly library: VddkLibrary;
+  readonly configFile: string | undefined;
+  readonly login: VddkLogin;
+  /** The unix socket to serve on. */
+  readonly socket: string;
+  /** Requests per disk that the library has at a time. */
+  readonly depth: number;
+  /** Open before anybody can connect: those of a host that this one replaces. */
+  readonly disks: readonly DiskRequest[];
+}
+
+/** A disk as VDDK names it. */
+export interface DiskRequest {
+  /** Of the export. */
+  readonly name: string;
+  /** `[datastore] dir/file.vmdk` */
+  readonly path: string;
+  /** One of TRANSPORT_MODES. */
+  readonly mode: string;
+  /** `snapshot-33`; undefined for a VM that is switched off. */
+  readonly snapshot: string | undefined;
+}
+
+export interface OpenedVddkDisk {
+  readonly capacityBytes: number;
+  readonly mode: string;
+  readonly links: number;
+}
+
+export type ToHost =
+  | { readonly type: "begin"; readonly request: HostRequest }
+  | { readonly type: "open"; readonly disk: DiskRequest }
+  | { readonly type: "access"; readonly what: "prepare" | "end"; readonly identity: string }
+  | { readonly type: "close" }
+  | { readonly type: "end" };
+
+/** Each answers one of the above, in order; "note" comes between. */
+export type FromHost =
+  | { readonly type: "ready"; readonly modes: string }
+  | { readonly type: "opened"; readonly disk: OpenedVddkDisk }
+  | { readonly type: "done" }
+  | { readonly type: "failed"; readonly error: ErrorFacts }
+  | { readonly type: "note"; readonly level: "info" | "warn"; readonly text: string };

@@ -1,0 +1,133 @@
+import { errorFacts, UsageError } from "../errors.js";
+import { silentLogger } from "../log.js";
+import { NbdServer } from "../nbd/server/nbd-server.js";
+import { Completions } from "./async-reads.js";
+import { ConnectionParams } from "./connection-params.js";
+import { Gate } from "./gate.js";
+import type { DiskRequest, FromHost, HostRequest, ToHost } from "./host-protocol.js";
+import { Vddk } from "./library.js";
+import { VddkConnections } from "./vddk-connections.js";
+import { VddkDisk, type VddkDiskParts } from "./vddk-disk.js";
+
+/**
+ * The VDDK host: a process that has nothing but the library in it, and serves its disks as NBD. VMware's library may end the
+ * process that it is in, and brings another OpenSSL than Node's; a process that serves a mount cannot have that.
+ * @throws UsageError when a person started it
+ */
+export async function runVddkHost(): Promise<number> {
+  if (process.send === undefined) throw new UsageError("Cannot start a VDDK host by hand: a mount starts it");
+  // What the library starts must not find its libraries in place of the system's.
+  delete process.env["LD_LIBRARY_PATH"];
+  const ended = new Promise<void>((resolve) => process.once("disconnect", resolve));
+  let host: Host | undefined;
+  let last: Promise<void> = Promise.resolve();
+  process.on("message", (message) => {
+    last = last.then(async () => {
+      const asked = message as ToHost;
+      try {
+        if (asked.type === "begin") host = await Host.begin(asked.request);
+        send(await answerTo(asked, host));
+      } catch (error) {
+        send({ type: "failed", error: errorFacts(error) });
+      }
+      if (asked.type === "end") process.disconnect();
+    });
+  });
+  await ended;
+  // The daemon is gone, or wants nothing more.
+  await last;
+  await host?.end();
+  return 0;
+}
+
+async function answerTo(asked: ToHost, host: Host | undefined): Promise<FromHost> {
+  if (host === undefined) throw new UsageError("The VDDK host was not told what to load");
+  switch (asked.type) {
+    case "begin":
+      return { type: "ready", modes: host.modes };
+    case "open":
+      return { type: "opened", disk: await host.open(asked.disk) };
+    case "access":
+      host.access(asked.what, asked.identity);
+      return { type: "done" };
+    case "close":
+      await host.close();
+      return { type: "done" };
+    case "end":
+      await host.end();
+      return { type: "done" };
+  }
+}
+
+function send(message: FromHost): void {
+  // The daemon may be gone: then there is nobody to tell.
+  process.send?.(message, undefined, undefined, () => undefined);
+}
+
+class Host {
+  readonly #vddk: Vddk;
+  readonly #params: ConnectionParams;
+  readonly #parts: VddkDiskParts;
+  readonly #disks: VddkDisk[] = [];
+  #server: NbdServer | undefined;
+  #isEnded = false;
+
+  private constructor(vddk: Vddk, request: HostRequest) {
+    this.#vddk = vddk;
+    this.#params = new ConnectionParams(vddk, request.login);
+    this.#parts = {
+      vddk,
+      majorVersion: Number.parseInt(request.library.version, 10),
+      connections: new VddkConnections(vddk, this.#params),
+      completions: new Completions(),
+      gate: new Gate(),
+      depth: request.depth,
+      note: (level, text) => {
+        send({ type: "note", level, text });
+      },
+    };
+  }
+
+  static async begin(request: HostRequest): Promise<Host> {
+    const vddk = Vddk.load(request.library);
+    vddk.init(request.library.root, request.configFile);
+    const host = new Host(vddk, request);
+    for (const disk of request.disks) await host.open(disk);
+    // Not before: a client that finds no export gives up.
+    host.#server = await NbdServer.listen(request.socket, silentLogger());
+    for (const disk of host.#disks) host.#server.add(disk);
+    return host;
+  }
+
+  get modes(): string {
+    return this.#vddk.call("ListTransportModes") as string;
+  }
+
+  async open(request: DiskRequest): Promise<{ capacityBytes: number; mode: string; links: number }> {
+    const { disk, links } = await VddkDisk.open(this.#parts, request);
+    this.#disks.push(disk);
+    this.#server?.add(disk);
+    return { capacityBytes: disk.size, mode: request.mode, links };
+  }
+
+  access(what: "prepare" | "end", identity: string): void {
+    const name = what === "prepare" ? "PrepareForAccess" : "EndAccess";
+    this.#vddk.check(`Cannot ${what} access to the VM`, this.#vddk.call(name, this.#params.pointer, identity));
+  }
+
+  /** The disks and whoever reads them; the library stays. */
+  async close(): Promise<void> {
+    await this.#server?.[Symbol.asyncDispose]();
+    this.#server = undefined;
+    for (const disk of this.#disks.splice(0)) await disk.close();
+    this.#parts.connections[Symbol.dispose]();
+  }
+
+  async end(): Promise<void> {
+    if (this.#isEnded) return;
+    this.#isEnded = true;
+    await this.close();
+    this.#params[Symbol.dispose]();
+    this.#vddk.exit();
+  }
+}

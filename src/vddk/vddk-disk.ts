@@ -1,0 +1,212 @@
+import koffi from "koffi";
+import { errorChain, IntegrityError, MissingCapabilityError } from "../errors.js";
+import type { AllocationExtent } from "../nbd/transmission.js";
+import type { ServedDisk } from "../nbd/server/served-disk.js";
+import { bytes, type Bytes, MIB, SECTOR_BYTES } from "../units.js";
+import { AllocatedBlocks } from "./allocated-blocks.js";
+import { type Completions, DiskReads } from "./async-reads.js";
+import type { Gate } from "./gate.js";
+import type { DiskRequest } from "./host-protocol.js";
+import { Info, InfoSectorSizes, OPEN_READ_ONLY } from "./layouts.js";
+import type { Pointer, Vddk } from "./library.js";
+import { translatedVix, VIX_OK } from "./vix-error.js";
+import type { VddkConnections } from "./vddk-connections.js";
+
+/** A host serves NFC requests from few buffers of its own: larger ones are refused on some. */
+const REQUEST_BYTES_MAX = 2 * MIB;
+/** Codes after which the disk is opened anew: memory, busy, connections and logins that were lost. */
+const WORTH_REOPENING: readonly number[] = [2, 5, 14, 31, 34, 35, 36, 14006, 14007, 14008, 14009, 14010, 14011, 18000];
+/** Codes that say that we ask for too much at a time. */
+const TOO_MUCH: readonly number[] = [2, 14009];
+/** Of a disk: with the sector sizes behind the rest since 7.0. */
+const VERSION_WITH_SECTOR_SIZES = 7;
+
+export interface VddkDiskParts {
+  readonly vddk: Vddk;
+  readonly majorVersion: number;
+  readonly connections: VddkConnections;
+  readonly completions: Completions;
+  /** Opening and closing wait for all reads of all disks. */
+  readonly gate: Gate;
+  readonly depth: number;
+  readonly note: (level: "info" | "warn", text: string) => void;
+}
+
+/** An open disk of the library's. After an error that may pass, it is opened anew before the next read. */
+export class VddkDisk implements ServedDisk {
+  readonly name: string;
+  readonly size: Bytes;
+  readonly blockBytes: ServedDisk["blockBytes"];
+  readonly extents?: (at: Bytes, length: number) => Promise<readonly AllocationExtent[]>;
+  readonly #parts: VddkDiskParts;
+  readonly #request: DiskRequest;
+  readonly #reads: DiskReads;
+  /** Null between a failure and the next time that opening succeeds. */
+  #handle: Pointer;
+  #allocated: AllocatedBlocks | undefined;
+  #reopening: Promise<void> | undefined;
+  #triedAfterFail = false;
+
+  private constructor(parts: VddkDiskParts, request: DiskRequest, opened: Opened) {
+    this.#parts = parts;
+    this.#request = request;
+    this.#handle = opened.handle;
+    this.#allocated = opened.allocated;
+    this.#reads = new DiskReads(parts.vddk, parts.completions, parts.depth);
+    this.name = request.name;
+    this.size = opened.size;
+    this.blockBytes = {
+      minimum: opened.sectorBytes,
+      preferred: Math.max(4096, opened.sectorBytes),
+      maximum: REQUEST_BYTES_MAX,
+    };
+    if (opened.allocated !== undefined) {
+      this.extents = (at, length) => this.#parts.gate.together(() => this.#askExtents(at, length));
+    }
+  }
+
+  /**
+   * Opens over exactly this mode.
+   * @throws MissingCapabilityError when the library took another one; VmmountError for its errors
+   */
+  static async open(parts: VddkDiskParts, request: DiskRequest): Promise<{ disk: VddkDisk; links: number }> {
+    const opened = await parts.gate.alone(() => openHandle(parts, request));
+    return { disk: new VddkDisk(parts, request, opened), links: opened.links };
+  }
+
+  async read(into: Uint8Array, at: Bytes): Promise<void> {
+    await this.#parts.gate
+      .together(async () => {
+        const handle = this.#handle;
+        if (handle === null) throw new Error("the disk could not be opened again yet");
+        const error = await this.#reads.read(handle, at / SECTOR_BYTES, into, into.length / SECTOR_BYTES);
+        if (error.code === VIX_OK) {
+          this.#triedAfterFail = false;
+          return;
+        }
+        this.#consider(error.code, handle);
+        const said = this.#parts.vddk.errorText(error.code);
+        throw translatedVix(`Cannot read ${into.length} bytes at ${at} of "${this.#request.path}"`, error, said);
+      })
+      .catch(async (failure: unknown) => {
+        // Not inside of the gate, which opening waits for.
+        if (this.#handle === null) await this.#reopen();
+        throw failure;
+      });
+  }
+
+  async close(): Promise<void> {
+    const { vddk, gate } = this.#parts;
+    await gate.alone(() => {
+      if (this.#handle !== null) closeHandle(vddk, this.#handle);
+      this.#handle = null;
+    });
+  }
+
+  async #askExtents(at: Bytes, length: number): Promise<readonly AllocationExtent[]> {
+    if (this.#handle === null || this.#allocated === undefined) throw new Error("the disk is not open");
+    return await this.#allocated.extents(this.#handle, at, length);
+  }
+
+  #consider(code: number, failed: Pointer): void {
+    if (TOO_MUCH.includes(code) && this.#reads.depth > 1) {
+      this.#reads.lower();
+      this.#parts.note(
+        "warn",
+        `"${this.#request.path}" is read with ${this.#reads.depth} requests at a time from now on`,
+      );
+    }
+    // "Fail" may be anything: worth one try.
+    const isWorth = WORTH_REOPENING.includes(code) || (code === 1 && !this.#triedAfterFail);
+    if (code === 1) this.#triedAfterFail = true;
+    if (!isWorth || this.#handle !== failed) return;
+    this.#closeLater(failed);
+  }
+
+  /** Others may still read with it: it is closed when they have ended, and nobody begins with it any more. */
+  #closeLater(handle: Pointer): void {
+    const { gate, vddk } = this.#parts;
+    this.#handle = null;
+    void gate.alone(() => {
+      closeHandle(vddk, handle);
+    });
+  }
+
+  async #reopen(): Promise<void> {
+    this.#reopening ??= this.#openAgain().finally(() => {
+      this.#reopening = undefined;
+    });
+    await this.#reopening;
+  }
+
+  async #openAgain(): Promise<void> {
+    const { gate, connections, note, vddk } = this.#parts;
+    const { path, mode } = this.#request;
+    try {
+      await gate.alone(async () => {
+        if (this.#handle !== null) return;
+        // The login may be what was lost.
+        connections.renew(this.#request);
+        const opened = await openHandle(this.#parts, this.#request);
+        if (opened.size !== this.size) {
+          closeHandle(vddk, opened.handle);
+          throw new IntegrityError(`it has ${opened.size} bytes now, and had ${this.size}`);
+        }
+        this.#handle = opened.handle;
+        this.#allocated = opened.allocated;
+      });
+      note("info", `Opened "${path}" again over ${mode}`);
+    } catch (error) {
+      note("warn", `Cannot open "${path}" again over ${mode}: ${errorChain(error)}`);
+    }
+  }
+}
+
+interface Opened {
+  readonly handle: Pointer;
+  readonly size: Bytes;
+  readonly sectorBytes: number;
+  readonly links: number;
+  readonly allocated: AllocatedBlocks | undefined;
+}
+
+async function openHandle(parts: VddkDiskParts, request: DiskRequest): Promise<Opened> {
+  const { vddk, connections } = parts;
+  const { path, mode } = request;
+  const connection = connections.over(request);
+  const out: [Pointer] = [null];
+  vddk.check(`Cannot open "${path}" over ${mode}`, vddk.call("Open", connection, path, OPEN_READ_ONLY, out));
+  const [handle] = out;
+  try {
+    // It takes nbdssl where what was asked for is not there, and says nothing.
+    const taken = vddk.call("GetTransportMode", handle) as string;
+    if (taken !== mode) {
+      throw new MissingCapabilityError(`Cannot open "${path}" over ${mode}: the library took ${taken} instead`);
+    }
+    const info = readInfo(parts, handle);
+    return { handle, ...info, allocated: await AllocatedBlocks.probe(vddk, handle, info.size) };
+  } catch (error) {
+    closeHandle(vddk, handle);
+    throw error;
+  }
+}
+
+function readInfo({ vddk, majorVersion }: VddkDiskParts, handle: Pointer): Omit<Opened, "handle" | "allocated"> {
+  const out: [Pointer] = [null];
+  vddk.check("Cannot ask for the size of a disk", vddk.call("GetInfo", handle, out));
+  const [pointer] = out;
+  try {
+    const info = koffi.decode(pointer, Info) as { readonly capacity: number | bigint; readonly numLinks: number };
+    const size = bytes(Number(info.capacity) * SECTOR_BYTES);
+    if (majorVersion < VERSION_WITH_SECTOR_SIZES) return { size, links: info.numLinks, sectorBytes: SECTOR_BYTES };
+    const sizes = koffi.decode(pointer, koffi.sizeof(Info), InfoSectorSizes) as { readonly logicalSectorSize: number };
+    return { size, links: info.numLinks, sectorBytes: sizes.logicalSectorSize === 4096 ? 4096 : SECTOR_BYTES };
+  } finally {
+    vddk.call("FreeInfo", pointer);
+  }
+}
+
+function closeHandle(vddk: Vddk, handle: Pointer): void {
+  if (vddk.has("Wait")) vddk.call("Wait", handle);
+  vddk.call("Close", handle);
+}

@@ -1,0 +1,180 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import type { BlockSource } from "../block-source.js";
+import { errorChain } from "../errors.js";
+import type { Logger } from "../log.js";
+import { NbdSource } from "../nbd/nbd-source.js";
+import { retry, type RetryPolicy } from "../retry.js";
+import type { VddkLogin } from "./connection-params.js";
+import type { VddkLibrary } from "./find-library.js";
+import type { DiskRequest, HostRequest } from "./host-protocol.js";
+import { HostProcess } from "./host-process.js";
+
+/** NFC asynchronous buffers per session, as the library has them unless its configuration says otherwise. */
+const DEPTH = 4;
+/** Connections to our own host: one carries several requests, and a second keeps both processes busy. */
+const CONNECTIONS = 2;
+/** To a process of this machine; while it starts again, nobody listens, which is told at once. */
+const CONNECT_MS_MAX = 10_000;
+/** Starts after a crash, within the time below: a library that dies at once will go on dying. */
+const RESTARTS_MAX = 5;
+const RESTARTS_WITHIN_MS = 10 * 60_000;
+/** Before the first start after a crash, doubled for each further one: the host must notice that its sessions are gone. */
+const RESTART_DELAY_MS = 500;
+/** A host that serves many disks refuses further ones for a while. */
+const OPENING: RetryPolicy = { retriesMax: 4, delayMs: 1_000, delayMsMax: 8_000 };
+
+export interface VddkServiceOptions {
+  readonly library: VddkLibrary;
+  readonly configFile: string | undefined;
+  readonly login: VddkLogin;
+  /** That only this user may enter; its path is short, for a unix socket. */
+  readonly runtimeDir: string;
+  /** The program to start as the host: this one. */
+  readonly program: string;
+  readonly logger: Logger;
+  readonly stallMs: number;
+  readonly allocation: "auto" | "off";
+  readonly firstRetryMs?: number;
+}
+
+/** Whatever has VMware's library in it and shows the disks of one VM. */
+export interface VddkHost extends AsyncDisposable {
+  /**
+   * PrepareForAccess before the snapshot is made, EndAccess after it is gone: vCenter does not move the VM's disks meanwhile.
+   * @throws VmmountError
+   */
+  access(what: "prepare" | "end", identity: string): Promise<void>;
+
+  /**
+   * Opens a disk over exactly this mode.
+   * @throws VmmountError of the library, such as MissingCapabilityError when the mode cannot be used
+   */
+  open(request: DiskRequest, signal: AbortSignal): Promise<{ source: BlockSource; links: number | undefined }>;
+
+  /** Before the snapshot is removed: the library holds its files open. */
+  closeDisks(): Promise<void>;
+}
+
+/**
+ * The disks of one VM through VMware's library, in a process of its own that is started again when it dies: readers then wait a
+ * little longer and notice nothing else.
+ */
+export class VddkService implements VddkHost {
+  readonly #options: VddkServiceOptions;
+  readonly #request: HostRequest;
+  readonly #folder: string;
+  readonly #disks: DiskRequest[] = [];
+  readonly #crashes: number[] = [];
+  #process: HostProcess;
+  #isEnding = false;
+  readonly #watching: Promise<void>;
+
+  private constructor(options: VddkServiceOptions, folder: string, request: HostRequest, process: HostProcess) {
+    this.#options = options;
+    this.#folder = folder;
+    this.#request = request;
+    this.#process = process;
+    this.#watching = this.#watch();
+  }
+
+  /**
+   * Starts the library.
+   * @throws MissingCapabilityError, UnreachableError
+   */
+  static async start(options: VddkServiceOptions): Promise<VddkService> {
+    const { library, configFile, login, logger } = options;
+    const folder = await mkdtemp(join(options.runtimeDir, "vddk-"));
+    const request = { library, configFile, login, socket: join(folder, "nbd"), depth: DEPTH, disks: [] };
+    const process = HostProcess.start(options.program, request, logger);
+    try {
+      const modes = await process.begin(request);
+      logger.debug(`VDDK ${library.version} of ${library.root}: transports ${modes}`, { pid: process.pid });
+      return new VddkService(options, folder, request, process);
+    } catch (error) {
+      process.kill();
+      await process.ended;
+      await rm(folder, { recursive: true, force: true });
+      throw error;
+    }
+  }
+
+  /** Of the process that has the library, for tests and "status". */
+  get pid(): number | undefined {
+    return this.#process.pid;
+  }
+
+  async access(what: "prepare" | "end", identity: string): Promise<void> {
+    await this.#process.access(what, identity);
+  }
+
+  async open(request: DiskRequest, signal: AbortSignal): Promise<{ source: BlockSource; links: number }> {
+    const { logger, stallMs, allocation, firstRetryMs } = this.#options;
+    const opened = await retry(() => this.#process.open(request), {
+      policy: firstRetryMs === undefined ? OPENING : { ...OPENING, delayMs: firstRetryMs },
+      signal,
+      onRetry: (error, attempt, waitMs) => {
+        logger.warn(`${error.message}; attempt ${attempt + 1} in ${Math.round(waitMs)} ms`);
+      },
+    });
+    this.#disks.push(request);
+    const target = {
+      address: { kind: "unix" as const, path: this.#request.socket },
+      exportName: request.name,
+      tls: undefined,
+    };
+    const holes = allocation === "off" ? ("not asked for" as const) : ("asked of the server" as const);
+    const options = { connectMs: CONNECT_MS_MAX, stallMs, connectionsMax: CONNECTIONS, holes };
+    return { source: await NbdSource.open(target, options, signal), links: opened.links };
+  }
+
+  async closeDisks(): Promise<void> {
+    if (this.#disks.splice(0).length > 0) await this.#process.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#isEnding) return;
+    this.#isEnding = true;
+    await this.#process.end();
+    await this.#watching;
+    await rm(this.#folder, { recursive: true, force: true });
+  }
+
+  async #watch(): Promise<void> {
+    for (;;) {
+      const { reason } = await this.#process.ended;
+      if (this.#isEnding) return;
+      this.#options.logger.error(`The VDDK host ended (${reason}); starting it again`);
+      if (!(await this.#restart())) return;
+    }
+  }
+
+  /** @returns whether there is a process to watch again */
+  async #restart(): Promise<boolean> {
+    const { logger, program } = this.#options;
+    for (;;) {
+      const now = performance.now();
+      this.#crashes.push(now);
+      const recent = this.#crashes.filter((at) => now - at < RESTARTS_WITHIN_MS);
+      if (recent.length > RESTARTS_MAX) {
+        logger.error(`The VDDK host ended ${recent.length} times in ${RESTARTS_WITHIN_MS / 60_000} minutes: giving up`);
+        return false;
+      }
+      await delay(RESTART_DELAY_MS * 2 ** (recent.length - 1));
+      if (this.#isEnding) return false;
+      try {
+        // The old one did not live to remove it.
+        await rm(this.#request.socket, { force: true });
+        this.#process = HostProcess.start(program, this.#request, logger);
+        await this.#process.begin({ ...this.#request, disks: this.#disks });
+        logger.info(`The VDDK host serves ${this.#disks.length} disks again`, { pid: this.#process.pid });
+        return true;
+      } catch (error) {
+        logger.error(`Cannot start the VDDK host again: ${errorChain(error)}`);
+        this.#process.kill();
+        await this.#process.ended;
+      }
+    }
+  }
+}

@@ -1,0 +1,196 @@
+import { join } from "node:path";
+import t, { type Test } from "tap";
+import type { Catalog } from "../../../src/catalog.js";
+import type { Lab } from "../../../src/lab/lab.js";
+import type { SessionStatus } from "../../../src/mount/control-protocol.js";
+import { run, succeed } from "../../fixtures/host/command-line.js";
+import { labFor } from "../../fixtures/host/lab-host.js";
+import { NOTHING_LEFT, ProxyHost } from "../../fixtures/host/proxy-host.js";
+import { sha256 } from "../../fixtures/host/tree-facts.js";
+import { NOTHING_HELD, nbdkitWithVddk, StandIn } from "../../fixtures/vddk/stand-in.js";
+
+interface Stage {
+  readonly lab: Lab;
+  readonly host: ProxyHost;
+  readonly standIn: StandIn;
+  readonly mount: (...args: readonly string[]) => ReturnType<ProxyHost["vmmount"]>;
+}
+
+async function stage(t: Test, release: "8.0" | "6.5" = "8.0"): Promise<Stage> {
+  const lab = await labFor(t);
+  const host = await ProxyHost.make(t, lab);
+  const standIn = await StandIn.make(t, lab, release);
+  const env = { ...standIn.env, VMMOUNT_VDDK_LIBDIR: standIn.libdir };
+  const mount = (...args: readonly string[]) =>
+    host.vmmount(["mount", "/dc1/web01", host.mountPoint, ...args], { env });
+  return { lab, host, standIn, mount };
+}
+
+async function disksAreEqual(t: Test, { lab, host }: Stage): Promise<void> {
+  const vm = lab.vm("web01");
+  const [snapshot] = vm.snapshots;
+  for (const [index, node] of ["scsi0-0", "scsi0-1"].entries()) {
+    const sum = await sha256(join(host.mountPoint, `${node}-flat.vmdk`));
+    t.equal(sum, await vm.hashDisk(vm.disks[index]!.key, snapshot!.ref), node);
+  }
+}
+
+async function endsClean(t: Test, { lab, host, standIn }: Stage): Promise<void> {
+  const umount = await host.vmmount(["umount", host.mountPoint]);
+  t.equal(umount.code, 0, umount.stderr);
+  t.same(lab.vm("web01").snapshots, []);
+  t.same(await host.leftovers(), NOTHING_LEFT);
+  t.same(await standIn.left(), NOTHING_HELD);
+  t.equal((await standIn.events()).at(-1), "exit");
+}
+
+for (const mode of ["san", "hotadd", "nbdssl", "nbd"]) {
+  void t.test(`the main job over ${mode}`, async (t) => {
+    const at = await stage(t);
+    const mounted = await at.mount("--transport", mode, "--json");
+    t.equal(mounted.code, 0, mounted.stderr);
+    const status = JSON.parse(mounted.stdout) as SessionStatus;
+    t.match(status.disks[0], { transport: mode, refused: [], allocation: /as VDDK tells/ });
+    t.ok(status.disks[0]!.allocated < status.disks[0]!.capacity, "holes are known");
+    const guest = at.lab.vm("web01").guest;
+    t.ok(guest, "the guest goes on while the disks are read");
+    await disksAreEqual(t, at);
+    const archive = join(at.host.directory, "web01.tar");
+    await succeed("tar", ["-C", at.host.mountPoint, "-Scf", archive, "."]);
+    await endsClean(t, at);
+    t.match(
+      (await at.standIn.events()).filter((line) => line.startsWith("open")),
+      [` ${mode} `, ` ${mode} `].map((x) => new RegExp(x)),
+    );
+  });
+}
+
+void t.test("the first that works is taken, and why the others were not is written down", async (t) => {
+  const at = await stage(t);
+  await at.standIn.set({ modes: "nbdssl:nbd", refuse_nbdssl: 14009 });
+  const mounted = await at.mount("--json", "--transport", "san:hotadd:nbdssl:nbd:https", "-vv");
+  t.equal(mounted.code, 0, mounted.stderr);
+  const { disks } = JSON.parse(mounted.stdout) as SessionStatus;
+  t.match(disks[0], {
+    transport: "nbd",
+    refused: [
+      { transport: "san" },
+      { transport: "hotadd" },
+      { transport: "nbdssl", reason: /the host refuses the connection/ },
+    ],
+  });
+  t.match(mounted.stderr, /cannot be read over san/);
+  const catalog = JSON.parse(await succeed("cat", [join(at.host.mountPoint, "catalog.json")])) as Catalog;
+  t.match(catalog.disks[0], { transport: "nbd", refusedTransports: [{}, {}, { transport: "nbdssl" }] });
+  await disksAreEqual(t, at);
+  await endsClean(t, at);
+});
+
+void t.test("a library that falls back by itself is not believed", async (t) => {
+  const at = await stage(t);
+  await at.standIn.set({ modes: "nbdssl", fallback: "nbdssl" });
+  const forced = await at.mount("--transport", "san");
+  t.equal(forced.code, 69, forced.stderr);
+  t.match(forced.stderr, /over san: the library took nbdssl instead/);
+  t.same(at.lab.vm("web01").snapshots, []);
+  t.same(await at.standIn.left(), NOTHING_HELD);
+  t.same(await at.host.leftovers(), NOTHING_LEFT);
+});
+
+void t.test("SEP's option names and the configuration choose as well", async (t) => {
+  const at = await stage(t);
+  const mounted = await at.mount("-o", "trans=nbd:nbdssl", "-o", "qui=0", "--json");
+  t.equal(mounted.code, 0, mounted.stderr);
+  t.match(JSON.parse(mounted.stdout), { disks: [{ transport: "nbd" }], snapshot: { consistency: "crash" } });
+  await endsClean(t, at);
+  const wrong = await at.mount("-o", "trans=nbdd");
+  t.equal(wrong.code, 78, wrong.stderr);
+  t.match(wrong.stderr, /did you mean "nbd"/);
+  t.equal((await at.mount("-o", "color=blue")).code, 64);
+});
+
+void t.test("a release without QueryAllocatedBlocks reads everything, and as well", async (t) => {
+  const at = await stage(t, "6.5");
+  const mounted = await at.mount("--transport", "nbdssl", "--json");
+  t.equal(mounted.code, 0, mounted.stderr);
+  t.match(JSON.parse(mounted.stdout), { disks: [{ transport: "nbdssl", allocation: "unknown: everything is read" }] });
+  await disksAreEqual(t, at);
+  await endsClean(t, at);
+});
+
+const nbdkit = await nbdkitWithVddk(t);
+const noNbdkit = "missing" in nbdkit ? nbdkit.missing : false;
+
+void t.test("an installed nbdkit does it as well", { skip: noNbdkit }, async (t) => {
+  const at = await stage(t);
+  // nbdkit opens disks in a thread of each client.
+  await at.standIn.set({ threads: "any" });
+  const env = {
+    ...at.standIn.env,
+    VMMOUNT_VDDK_LIBDIR: at.standIn.libdir,
+    VMMOUNT_VDDK_HOST: "nbdkit",
+    PATH: `${"folder" in nbdkit ? nbdkit.folder : ""}:${process.env["PATH"] ?? ""}`,
+  };
+  const mount = (...args: readonly string[]) =>
+    at.host.vmmount(["mount", "/dc1/web01", at.host.mountPoint, ...args], { env });
+  const mounted = await mount("--transport", "nbdssl", "--json");
+  t.equal(mounted.code, 0, mounted.stderr);
+  t.match(JSON.parse(mounted.stdout), { disks: [{ transport: "nbdssl", allocation: /as VDDK tells/ }] });
+  await disksAreEqual(t, at);
+  for (const pid of await at.host.daemons()) {
+    t.notMatch((await run("cat", [`/proc/${pid}/cmdline`])).stdout, at.lab.password);
+  }
+  t.equal((await at.host.vmmount(["umount", at.host.mountPoint])).code, 0);
+  t.same(await at.host.leftovers(), NOTHING_LEFT);
+  t.match(await at.standIn.left(), { open: 0, connected: 0 });
+  await at.standIn.set({ thumbprint: "00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33" });
+  const refused = await mount("--transport", "nbdssl");
+  t.equal(refused.code, 74, refused.stderr);
+  t.match(refused.stderr, /through nbdkit: .*thumbprint/);
+  t.same(at.lab.vm("web01").snapshots, []);
+  t.same(await at.host.leftovers(), NOTHING_LEFT);
+});
+
+void t.test("what keeps the library from working is said, with exit 69, and leaves nothing", async (t) => {
+  const at = await stage(t);
+  const host = at.host;
+  const mount = (libdir: string, ...args: readonly string[]) =>
+    host.vmmount(["mount", "/dc1/web01", host.mountPoint, ...args], {
+      env: { ...at.standIn.env, VMMOUNT_VDDK_LIBDIR: libdir },
+    });
+  const missing = await mount("/nonexistent", "--transport", "nbdssl");
+  t.equal(missing.code, 69, missing.stderr);
+  t.match(missing.stderr, /vddk\.libdir "\/nonexistent": there is no such folder.*Download/s);
+  const wrong = await mount(join(at.standIn.libdir, "lib64"), "--transport", "nbdssl");
+  t.equal(wrong.code, 69, wrong.stderr);
+  t.match(wrong.stderr, /it must be the folder above lib64/);
+  const https = await mount("/nonexistent", "--transport", "nbdssl:https", "--json");
+  t.equal(https.code, 0, https.stderr);
+  t.match(JSON.parse(https.stdout), { disks: [{ transport: "https", refused: [{ transport: "nbdssl" }] }] });
+  t.equal((await host.vmmount(["umount", host.mountPoint])).code, 0);
+  await at.standIn.set({ thumbprint: "00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33" });
+  const distrusted = await at.mount("--transport", "nbdssl");
+  t.equal(distrusted.code, 74, distrusted.stderr);
+  t.match(distrusted.stderr, /thumbprint/);
+  await at.standIn.set({ thumbprint: at.standIn.thumbprint, password_sha256: "0".repeat(64) });
+  const refused = await at.mount("--transport", "nbdssl");
+  t.equal(refused.code, 77, refused.stderr);
+  t.same(at.lab.vm("web01").snapshots, []);
+  t.same(await host.leftovers(), NOTHING_LEFT);
+  t.same(await at.standIn.left(), NOTHING_HELD);
+});
+
+void t.test("the password is in no argument, no environment and no log of the library's process", async (t) => {
+  const at = await stage(t);
+  const mounted = await at.mount("--transport", "nbdssl", "--json", "-vvv");
+  t.equal(mounted.code, 0, mounted.stderr);
+  const status = JSON.parse(mounted.stdout) as SessionStatus;
+  for (const pid of await at.host.daemons()) {
+    for (const file of ["cmdline", "environ"]) {
+      const text = (await run("cat", [`/proc/${pid}/${file}`])).stdout;
+      t.notMatch(text, at.lab.password, `${file} of ${pid}`);
+    }
+  }
+  t.notMatch((await run("cat", [status.log])).stdout + mounted.stderr, at.lab.password);
+  await endsClean(t, at);
+});
