@@ -1,12 +1,13 @@
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { mkdir, mkdtemp, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, rm, stat, writeFile } from "node:fs/promises";
 import { once } from "node:events";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { IntegrityError, VmmountError } from "../errors.js";
+import { exitName } from "../exit-codes.js";
 import type { Lab } from "../lab/lab.js";
 import type { LabVmDisk } from "../lab/lab-vm.js";
 import { type CommonOptions, withCommonOptions } from "./common-options.js";
@@ -113,6 +114,8 @@ class Demo {
     const restored = join(this.#directory, "restored");
     await mkdir(restored);
     await this.#shell("tar", "-C", restored, "-xf", backup);
+    // As read-only as the mount was: who is not root could not remove it.
+    await chmod(restored, 0o700);
     for (const [node, hash] of expected) {
       const image = join(restored, `${node}-flat.vmdk`);
       const capacity = disks.find((disk) => disk.node === node)?.capacity ?? 0;
@@ -159,7 +162,10 @@ dir = "${join(this.#directory, "run")}"
     child.stdout.setEncoding("utf8").on("data", show);
     child.stderr.setEncoding("utf8").on("data", this.#context.terminal.err);
     const [code] = (await once(child, "close")) as [number | null];
-    if (code !== 0) throw new VmmountError(`The demo failed: ${command} ended with ${code ?? "a signal"}`, "internal");
+    if (code === 0) return;
+    // vmmount has said why; of tar it is not known whose fault it is.
+    const exit = command === process.execPath && code !== null ? exitName(code) : "internal";
+    throw new VmmountError(`The demo failed: ${command} ended with ${code ?? "a signal"}`, exit);
   }
 
   #say(text: string): void {

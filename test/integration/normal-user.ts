@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, chownSync, mkdirSync, readFileSync } from "node:fs";
+import { chmodSync, chownSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import type { SessionStatus } from "../../src/mount/control-protocol.js";
@@ -62,6 +62,18 @@ void t.test("mount, read, status and umount", { skip }, async (t) => {
   t.equal(umount.code, 0, umount.stderr);
   t.match(umount.stdout, /removed the snapshot/);
   t.strictSame(await lab.snapshots("web01"), []);
+  t.strictSame(await user.mounts(), []);
+});
+
+void t.test("the demo runs to its end, and removes what it made", { skip }, async (t) => {
+  const user = await NormalUser.make(t);
+  const folder = join(user.home, "tmp");
+  mkdirSync(folder);
+  await user.own(folder);
+  const ended = await user.vmmount(["demo"], { TMPDIR: folder });
+  t.equal(ended.code, 0, ended.stderr);
+  t.match(ended.stdout, /the restored disks are identical to the snapshot, and nothing is left behind/);
+  t.strictSame(readdirSync(folder), []);
   t.strictSame(await user.mounts(), []);
 });
 
