@@ -1,0 +1,103 @@
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import t, { type Test } from "tap";
+import type { Lab } from "../../../src/lab/lab.js";
+import type { SessionStatus } from "../../../src/mount/control-protocol.js";
+import { run } from "../../fixtures/host/command-line.js";
+import { labFor } from "../../fixtures/host/lab-host.js";
+import { NOTHING_LEFT, ProxyHost } from "../../fixtures/host/proxy-host.js";
+import { sha256 } from "../../fixtures/host/tree-facts.js";
+import { LabClient } from "../../fixtures/lab-client.js";
+import { holdOpen } from "../../fixtures/mounting.js";
+import { NOTHING_HELD, StandIn } from "../../fixtures/vddk/stand-in.js";
+
+// What main-job.ts shows of the ends of a mount over https, with a process that holds VMware's library beside the daemon.
+
+interface Stage {
+  readonly lab: Lab;
+  readonly host: ProxyHost;
+  readonly standIn: StandIn;
+  readonly mount: () => Promise<SessionStatus>;
+}
+
+async function stage(t: Test): Promise<Stage> {
+  const lab = await labFor(t);
+  const host = await ProxyHost.make(t, lab);
+  const standIn = await StandIn.make(t, lab);
+  const env = { ...standIn.env, VMMOUNT_VDDK_LIBDIR: standIn.libdir };
+  const mount = async (): Promise<SessionStatus> => {
+    const args = ["mount", "/dc1/web01", host.mountPoint, "--transport", "nbdssl", "--json"];
+    const mounted = await host.vmmount(args, { env });
+    t.equal(mounted.code, 0, mounted.stderr);
+    return JSON.parse(mounted.stdout) as SessionStatus;
+  };
+  return { lab, host, standIn, mount };
+}
+
+async function nothingIsLeft(t: Test, { lab, host, standIn }: Stage): Promise<void> {
+  t.same(lab.vm("web01").snapshots, []);
+  t.same(await host.leftovers(), NOTHING_LEFT);
+  t.same(await standIn.left(), NOTHING_HELD);
+  t.equal(lab.traffic.report().sessions, 0, "every session is logged out");
+}
+
+void t.test("umount(8) by hand", async (t) => {
+  const at = await stage(t);
+  await at.mount();
+  t.equal((await run("umount", [at.host.mountPoint])).code, 0);
+  t.equal((await at.host.vmmount(["umount", at.host.mountPoint])).code, 0);
+  while ((await at.host.daemons()).length > 0) await sleep(20);
+  await nothingIsLeft(t, at);
+});
+
+void t.test("SIGTERM to the daemon", async (t) => {
+  const at = await stage(t);
+  const { pid } = await at.mount();
+  process.kill(pid, "SIGTERM");
+  const umount = await at.host.vmmount(["umount", at.host.mountPoint]);
+  t.equal(umount.code, 0, umount.stderr);
+  while ((await at.host.daemons()).length > 0) await sleep(20);
+  await nothingIsLeft(t, at);
+});
+
+void t.test("SIGKILL of the daemon: the library's process closes the disks and ends by itself", async (t) => {
+  const at = await stage(t);
+  const { pid } = await at.mount();
+  process.kill(pid, "SIGKILL");
+  while ((await at.host.daemons()).length > 0) await sleep(20);
+  t.match(await at.standIn.left(), { open: 0, connected: 0 });
+  const umount = await at.host.vmmount(["umount", at.host.mountPoint]);
+  t.equal(umount.code, 0, umount.stderr);
+  t.match(umount.stdout, /removed the snapshot/);
+  t.same(at.lab.vm("web01").snapshots, []);
+  t.same(await at.host.leftovers(), NOTHING_LEFT);
+});
+
+void t.test("umount while a file is open, then by force", async (t) => {
+  const at = await stage(t);
+  await at.mount();
+  const held = await holdOpen(join(at.host.mountPoint, "scsi0-0-flat.vmdk"));
+  const refused = await at.host.vmmount(["umount", at.host.mountPoint]);
+  t.equal(refused.code, 73, refused.stderr);
+  const forced = await at.host.vmmount(["umount", "--force", at.host.mountPoint]);
+  t.equal(forced.code, 0, forced.stderr);
+  t.not((await held.release()).code, 0, "its reads fail");
+  await nothingIsLeft(t, at);
+});
+
+void t.test("a VM with an older snapshot, which https cannot read", async (t) => {
+  const at = await stage(t);
+  const vm = at.lab.vm("web01");
+  const client = await LabClient.loggedIn(at.lab);
+  await client.snapshot(vm.ref, "before an update");
+  await vm.guest.write(vm.disks[0]!.key, 1024 * 1024, Buffer.alloc(256 * 1024, 0x5a));
+  const status = await at.mount();
+  t.match(status.disks[0], { transport: "nbdssl" });
+  const sum = await sha256(join(at.host.mountPoint, "scsi0-0-flat.vmdk"));
+  t.equal(sum, await vm.hashDisk(vm.disks[0]!.key, status.snapshot.ref!));
+  const umount = await at.host.vmmount(["umount", at.host.mountPoint]);
+  t.equal(umount.code, 0, umount.stderr);
+  t.match(vm.snapshots, [{ name: "before an update" }], "the one that is not ours stays");
+  t.same(await at.host.leftovers(), NOTHING_LEFT);
+  t.same(await at.standIn.left(), NOTHING_HELD);
+});
