@@ -1,7 +1,9 @@
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "allocation.h"
 #include "handle.h"
+#include "stats.h"
 
 void allocation_mark(AllocationMap *map, uint64 sector, uint64 count) {
     uint64 end = map->start + map->count;
@@ -59,6 +61,7 @@ VixError VixDiskLib_QueryAllocatedBlocks(VixDiskLibHandle handle, VixDiskLibSect
     *out = NULL;
     VixError error = handle_enter(handle, "QueryAllocatedBlocks");
     if (error != VIX_OK) return error;
+    stats_event("query %" PRIu64 " %" PRIu64 " %" PRIu64, handle->id, start, count);
     error = check(handle, start, count, chunk);
     if (error == VIX_OK) {
         AllocationMap map = {.start = start, .count = count, .chunk = chunk, .marks = calloc(count / chunk, 1)};

@@ -79,20 +79,8 @@ export class AllocatedBlocks {
     const [list] = out;
     if (list === null) return { start, end: start + count, blocks: [] };
     try {
-      const found = koffi.decode(list, "uint32_t") as number;
-      const array = koffi.array(Block, found);
-      const raw =
-        found === 0
-          ? []
-          : (koffi.decode(list, BLOCK_LIST_HEAD_BYTES, array) as {
-              offset: number | bigint;
-              length: number | bigint;
-            }[]);
-      const blocks = raw.map(({ offset, length }) => ({
-        start: Number(offset),
-        end: Number(offset) + Number(length),
-      }));
-      if (found > CHUNKS_MAX || !isSorted(blocks, start, start + count)) {
+      const blocks = decoded(list);
+      if (blocks === undefined || !isSorted(blocks, start, start + count)) {
         throw new DiskIoError(`${action}: the answer makes no sense`);
       }
       return { start, end: start + count, blocks };
@@ -100,6 +88,19 @@ export class AllocatedBlocks {
       this.#vddk.call("FreeBlockList", list);
     }
   }
+}
+
+/** @returns undefined for more blocks than there can be */
+function decoded(list: Pointer): Answer["blocks"] | undefined {
+  const found = koffi.decode(list, "uint32_t") as number;
+  // koffi has no arrays of nothing.
+  if (found === 0) return [];
+  if (found > CHUNKS_MAX) return undefined;
+  const raw = koffi.decode(list, BLOCK_LIST_HEAD_BYTES, koffi.array(Block, found)) as {
+    readonly offset: number | bigint;
+    readonly length: number | bigint;
+  }[];
+  return raw.map(({ offset, length }) => ({ start: Number(offset), end: Number(offset) + Number(length) }));
 }
 
 function isSorted(blocks: Answer["blocks"], from: number, to: number): boolean {

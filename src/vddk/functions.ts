@@ -36,9 +36,9 @@ export const VDDK_FUNCTIONS = {
   GetErrorText: required("void *", "uint64_t error, const char *locale"),
   FreeErrorText: required("void", "void *text"),
   Cleanup: required("uint64_t", "void *params, _Out_ uint32_t *cleaned, _Out_ uint32_t *remaining"),
-  // Before 6.7 callers allocate the structure themselves.
+  // Before 6.7 callers allocate the structure themselves, and free only what GetConnectParams gave them.
   AllocateConnectParams: optional("void *", "", "6.7"),
-  FreeConnectParams: optional("void", "void *params", "6.7"),
+  FreeConnectParams: optional("void", "void *params", "6.0"),
   PrepareForAccess: required("uint64_t", "void *params, const char *identity"),
   EndAccess: required("uint64_t", "void *params, const char *identity"),
   ConnectEx: required(
