@@ -5,7 +5,7 @@ import type { Settings } from "../settings.js";
 import { type Transport, TRANSPORTS } from "../transports.js";
 import { findVddk, hasVddk, type VddkLibrary } from "../vddk/find-library.js";
 import { NbdkitService } from "../vddk/nbdkit-service.js";
-import { type VddkHost, VddkService } from "../vddk/vddk-service.js";
+import { type VddkHost, VddkService, type VddkServiceOptions } from "../vddk/vddk-service.js";
 import { type Connection, thumbprintOf } from "./connection.js";
 
 /** PrepareForAccess takes a name of at most 50 characters. */
@@ -75,15 +75,25 @@ export class DiskTransports implements AsyncDisposable {
   }
 
   /**
+   * The name under which vCenter will be told not to move the VM's disks; undefined where nobody is told: a single host moves
+   * nothing and answers with an error, and nbdkit has no way to tell it.
+   */
+  get accessIdentity(): string | undefined {
+    const { session, hypervisor, settings } = this.#parts;
+    if (this.#library === undefined || settings["vddk.host"] === "nbdkit") return undefined;
+    return /vcenter/i.test(hypervisor.identity.product) ? IDENTITY_PREFIX + session : undefined;
+  }
+
+  /**
    * Before the snapshot is made: vCenter does not move the VM's disks from now on. That it does not is no reason to fail.
    */
   async prepareAccess(): Promise<void> {
-    const { logger, session, hypervisor } = this.#parts;
-    // A single host moves nothing, and answers with an error.
-    if (this.#library === undefined || !/vcenter/i.test(hypervisor.identity.product)) return;
+    const { logger } = this.#parts;
+    const identity = this.accessIdentity;
+    if (identity === undefined) return;
     try {
       const service = await this.#started();
-      await service.access("prepare", IDENTITY_PREFIX + session);
+      await service.access("prepare", identity);
       this.#isPrepared = true;
     } catch (error) {
       logger.warn(`vCenter may move the disks of the VM during the mount: ${errorChain(error)}`);
@@ -92,11 +102,12 @@ export class DiskTransports implements AsyncDisposable {
 
   /** After the snapshot is gone. */
   async endAccess(): Promise<void> {
-    if (!this.#isPrepared) return;
-    const { logger, session } = this.#parts;
+    const { logger } = this.#parts;
+    const identity = this.accessIdentity;
+    if (!this.#isPrepared || identity === undefined) return;
     try {
       const service = await this.#started();
-      await service.access("end", IDENTITY_PREFIX + session);
+      await service.access("end", identity);
       this.#isPrepared = false;
     } catch (error) {
       logger.warn(`vCenter may go on refusing to move the disks of the VM: ${errorChain(error)}`);
@@ -181,27 +192,58 @@ export class DiskTransports implements AsyncDisposable {
   }
 
   async #start(): Promise<VddkHost> {
-    const { connection, settings, vm, logger, program } = this.#parts;
+    const { settings } = this.#parts;
     if (this.#library === undefined) throw new MissingCapabilityError("Cannot use VDDK: it was not found");
-    const { hostname, port } = new URL(connection.url);
-    const configFile = settings["vddk.config"];
-    const options = {
-      library: this.#library,
-      configFile: configFile === "" ? undefined : configFile,
-      login: {
-        host: hostname.replace(/^\[(.*)\]$/, "$1"),
-        port: port === "" ? 443 : Number(port),
-        user: connection.user,
-        password: connection.password.reveal(),
-        thumbprint: await thumbprintOf(connection),
-        vm,
-      },
-      runtimeDir: settings["runtime.dir"],
-      program,
-      logger,
-      stallMs: settings["read.timeout"],
-      allocation: settings["mount.allocation"],
-    };
+    const options = await vddkOptions(this.#library, this.#parts);
     return settings["vddk.host"] === "nbdkit" ? await NbdkitService.start(options) : await VddkService.start(options);
+  }
+}
+
+/** What starts VMware's library for a VM. @throws UnreachableError when the server's certificate cannot be seen */
+async function vddkOptions(
+  library: VddkLibrary,
+  { connection, settings, vm, logger, program }: Omit<DiskTransportsParts, "hypervisor" | "session">,
+): Promise<VddkServiceOptions> {
+  const { hostname, port } = new URL(connection.url);
+  const configFile = settings["vddk.config"];
+  return {
+    library,
+    configFile: configFile === "" ? undefined : configFile,
+    login: {
+      host: hostname.replace(/^\[(.*)\]$/, "$1"),
+      port: port === "" ? 443 : Number(port),
+      user: connection.user,
+      password: connection.password.reveal(),
+      thumbprint: await thumbprintOf(connection),
+      vm,
+    },
+    runtimeDir: settings["runtime.dir"],
+    program,
+    logger,
+    stallMs: settings["read.timeout"],
+    allocation: settings["mount.allocation"],
+  };
+}
+
+/**
+ * After a crash: tells vCenter that it may move the VM's disks again. What keeps it from being told is only logged, since the
+ * snapshot is gone and nothing is lost; the mark is in VMware's own list of disabled methods.
+ */
+export async function endLeftAccess(
+  identity: string,
+  {
+    connect,
+    ...parts
+  }: Omit<DiskTransportsParts, "hypervisor" | "session" | "connection"> & {
+    readonly connect: () => Promise<Connection>;
+  },
+): Promise<void> {
+  try {
+    const connection = await connect();
+    const library = await findVddk(parts.settings["vddk.libdir"]);
+    await using service = await VddkService.start(await vddkOptions(library, { ...parts, connection }));
+    await service.access("end", identity);
+  } catch (error) {
+    parts.logger.warn(`vCenter may go on refusing to move the disks of the VM ("${identity}"): ${errorChain(error)}`);
   }
 }

@@ -114,7 +114,8 @@ export class MountSession {
     const { settings, session } = request;
     const parts = { hypervisor, connection, settings, session, vm: identity.ref, logger, program: context.program };
     const transports = undo.use("end the transports", await DiskTransports.choose(parts));
-    const journal = await openJournal(context, paths, vm, hypervisor.snapshots);
+    const { accessIdentity } = transports;
+    const journal = await openJournal(context, paths, vm, { makes: hypervisor.snapshots, accessIdentity });
     const snapshots = newSnapshotSession(context, hypervisor, journal, vm);
     undo.add("close the journal", async () => {
       if (["planned", "removed"].includes(snapshots.state.name)) await journal.erase();

@@ -97,7 +97,7 @@ export async function openJournal(
   { request }: MountContext,
   paths: StatePaths,
   vm: VmDescription,
-  makes: Hypervisor["snapshots"],
+  server: { readonly makes: Hypervisor["snapshots"]; readonly accessIdentity: string | undefined },
 ): Promise<FileJournal> {
   const journal = await FileJournal.create(paths.journal(request.session), request.session);
   const { ref, instanceUuid, name, path } = vm.identity;
@@ -110,7 +110,8 @@ export async function openJournal(
         pid: process.pid,
         server: journaledServer({ ...request.connection, password: new Secret("") }),
         vm: { ref, name, path, ...(instanceUuid !== undefined && { instanceUuid }) },
-        ...(makes === "supported" && { snapshotName: snapshotName(request.session) }),
+        ...(server.makes === "supported" && { snapshotName: snapshotName(request.session) }),
+        ...(server.accessIdentity !== undefined && { accessIdentity: server.accessIdentity }),
       },
     });
     return journal;

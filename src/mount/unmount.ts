@@ -22,6 +22,7 @@ import { controlEndpoint } from "./control-endpoint.js";
 import { daemonAt, daemonEnded, type DaemonProcess, findDaemon } from "./daemon-process.js";
 import { unmountByHand, unmountThrough } from "./daemon-unmount.js";
 import { detachDead } from "./dead-mount.js";
+import { endLeftAccess } from "./disk-transports.js";
 import { type MountInfo, readMountInfo, topMountAt } from "../mount-info.js";
 import { ownerOfMount, sessionOfMount } from "./mount-source.js";
 import { canonicalMountPoint } from "./mount-point.js";
@@ -147,11 +148,22 @@ async function recoverSession(entry: SessionEntry, options: UnmountOptions): Pro
     // Not journaled: until the journal is erased it says that the snapshot may exist, and looking again is harmless.
     removed = await removeThroughServer(entry.id, plan.facts, createdRef(records), options);
   }
+  if (plan.facts?.accessIdentity !== undefined) await endAccess(plan.facts.accessIdentity, plan.facts, options);
   await rm(paths.controlSocket(entry.id), { force: true });
   await journal.erase();
   const what =
     removed > 0 ? "removed the snapshot" : hasSnapshot(entry) ? "found no snapshot of it" : "there was no snapshot";
   return { mountPoint, session: entry.id, message: `Cleaned up dead session ${entry.id} of "${mountPoint}": ${what}` };
+}
+
+async function endAccess(
+  identity: string,
+  facts: NonNullable<SessionEntry["facts"]>,
+  { config, choice, logger }: UnmountOptions,
+): Promise<void> {
+  const connect = () => prepareConnection(rememberedServer(config, facts.server, choice), choice);
+  const program = process.argv[1] ?? "";
+  await endLeftAccess(identity, { connect, settings: config.settings, vm: facts.vm.ref, logger, program });
 }
 
 /** Whether the server of this session makes snapshots; a journal that says nothing yet is taken for one that may. */

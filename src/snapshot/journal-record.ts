@@ -26,6 +26,8 @@ export const sessionFactsSchema = z.object({
   }),
   /** Absent when the server makes no snapshots: then there is nothing to remove on it. */
   snapshotName: z.string().optional(),
+  /** The name under which vCenter may have been told not to move the VM's disks (PrepareForAccess of VDDK). */
+  accessIdentity: z.string().optional(),
 });
 export type SessionFacts = z.infer<typeof sessionFactsSchema>;
 

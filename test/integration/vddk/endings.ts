@@ -66,11 +66,13 @@ void t.test("SIGKILL of the daemon: the library's process closes the disks and e
   process.kill(pid, "SIGKILL");
   while ((await at.host.daemons()).length > 0) await sleep(20);
   t.match(await at.standIn.left(), { open: 0, connected: 0 });
-  const umount = await at.host.vmmount(["umount", at.host.mountPoint]);
+  const env = { ...at.standIn.env, VMMOUNT_VDDK_LIBDIR: at.standIn.libdir };
+  const umount = await at.host.vmmount(["umount", at.host.mountPoint], { env });
   t.equal(umount.code, 0, umount.stderr);
   t.match(umount.stdout, /removed the snapshot/);
   t.same(at.lab.vm("web01").snapshots, []);
   t.same(await at.host.leftovers(), NOTHING_LEFT);
+  t.same(await at.standIn.left(), NOTHING_HELD, "vCenter was told by the later command");
 });
 
 void t.test("umount while a file is open, then by force", async (t) => {

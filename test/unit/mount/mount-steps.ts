@@ -36,6 +36,8 @@ function context(t: Test) {
   return { context: made, lines, paths: new StatePaths(settings) };
 }
 
+const SERVER = { makes: "supported", accessIdentity: undefined } as const;
+
 function vmWith(disks: DiskDescription[], own: Partial<VmDescription> = {}): VmDescription {
   return { ...memoryVm().description, disks, ...own };
 }
@@ -65,7 +67,7 @@ void t.test("refuseHopeless() refuses before anything is made", (t) => {
 
 void t.test("openJournal() plans the session without secrets", async (t) => {
   const at = context(t);
-  await using journal = await openJournal(at.context, at.paths, memoryVm().description, "supported");
+  await using journal = await openJournal(at.context, at.paths, memoryVm().description, SERVER);
   t.ok(journal);
   const records = await readJournal(at.paths.journal(SESSION));
   t.match(records, [
@@ -80,7 +82,7 @@ void t.test("openJournal() leaves no empty journal behind", async (t) => {
   const identity: Record<string, unknown> = { ...circular.identity };
   identity["name"] = identity;
   const vm = { ...circular, identity: identity as unknown as VmDescription["identity"] };
-  await t.rejects(openJournal(at.context, at.paths, vm, "supported"), { message: /circular/ });
+  await t.rejects(openJournal(at.context, at.paths, vm, SERVER), { message: /circular/ });
   t.notOk(existsSync(at.paths.journal(SESSION)));
 });
 
@@ -89,7 +91,7 @@ void t.test("freeze() gives the VM as its snapshot holds it", async (t) => {
   const server = new MemoryServer();
   const vm = server.vms[0]!;
   const hypervisor = await server.connect();
-  await using journal = await openJournal(at.context, at.paths, vm.description, "supported");
+  await using journal = await openJournal(at.context, at.paths, vm.description, SERVER);
   const snapshots = newSnapshotSession(at.context, hypervisor, journal, vm.description);
   const frozen = await freeze(hypervisor, snapshots, vm.description, at.context);
   t.equal(frozen.consistency, "quiesced");
