@@ -21,6 +21,10 @@ const CONNECT_MS_MAX = 120_000;
 /** The library wants one handle for each disk, and nbdkit opens one for each connection. */
 const CONNECTIONS = 1;
 const LINE_CHARACTERS_MAX = 2_000;
+/** Starts of a disk's nbdkit after it died; each is a login, and a server locks accounts with many that fail. */
+const RESTARTS_MAX = 5;
+/** Before the first of them, doubled for each further one. */
+const RESTART_DELAY_MS = 500;
 /** The password's pipe. */
 const PASSWORD_FD = 3;
 /** As virt-v2v has it: larger requests are refused by some hosts. */
@@ -88,7 +92,7 @@ async function mustHavePlugin(): Promise<void> {
   const hint =
     "Install nbdkit with its VDDK plugin (Debian: nbdkit), or leave vddk.host out: vmmount has a host of its own";
   const child = spawn("nbdkit", ["vddk", "--dump-plugin"], { stdio: "ignore" });
-  const ended = await Promise.race([once(child, "close"), once(child, "error").then(() => undefined)]);
+  const ended = await once(child, "close").catch(() => undefined);
   if (ended === undefined) throw new MissingCapabilityError("Cannot use nbdkit: it is not installed", { hint });
   if (ended[0] !== 0) throw new MissingCapabilityError("Cannot use nbdkit: it has no VDDK plugin", { hint });
 }
@@ -99,7 +103,8 @@ class NbdkitDisk {
   readonly #request: DiskRequest;
   readonly #socket: string;
   #child: ChildProcess | undefined;
-  #isEnding = false;
+  readonly #ending = new AbortController();
+  #restarts = 0;
   #mode: string | undefined;
   /** The last line that says "error". */
   #lastError = "";
@@ -127,7 +132,7 @@ class NbdkitDisk {
       { cwd: "/", stdio: ["ignore", "ignore", "pipe", "pipe"] },
     );
     this.#child = child;
-    child.once("error", (error) => {
+    child.on("error", (error) => {
       this.#lastError = error.message;
     });
     this.#readLog(child, logger);
@@ -135,17 +140,23 @@ class NbdkitDisk {
     // One that dies at once does not read it.
     password.on("error", () => undefined);
     password.end(login.password);
-    child.once("close", (code, by) => {
-      if (this.#child !== child || this.#isEnding) return;
-      logger.error(`nbdkit ended (${by ?? `exit code ${code ?? "?"}`}); starting it again`);
-      void this.#startAgain();
-    });
     for (const end = performance.now() + START_MS_MAX; !(await isSocket(this.#socket));) {
       signal.throwIfAborted();
       if (child.exitCode !== null || child.signalCode !== null) throw this.failure(undefined);
-      if (performance.now() > end) throw new UnreachableError(`nbdkit does not listen within ${START_MS_MAX / 1000} s`);
+      if (performance.now() > end) {
+        child.kill("SIGKILL");
+        throw new UnreachableError(`nbdkit does not listen within ${START_MS_MAX / 1000} s`);
+      }
       await delay(START_POLL_MS);
     }
+    const onExit = (): void => {
+      if (this.#isEnding()) return;
+      logger.error(`nbdkit ended (${child.signalCode ?? `exit code ${child.exitCode ?? "?"}`}); starting it again`);
+      void this.#startAgain();
+    };
+    // Not before: one that does not come up is its starter's affair.
+    if (child.exitCode === null && child.signalCode === null) child.once("exit", onExit);
+    else onExit();
   }
 
   /** @throws MissingCapabilityError when the library took another mode than the one that was asked for */
@@ -163,22 +174,36 @@ class NbdkitDisk {
   }
 
   async end(): Promise<void> {
-    this.#isEnding = true;
+    this.#ending.abort();
     const child = this.#child;
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
-    const closed = once(child, "close");
+    const closed = once(child, "exit");
     child.kill("SIGTERM");
     const timer = setTimeout(() => child.kill("SIGKILL"), END_MS_MAX);
     await closed;
     clearTimeout(timer);
   }
 
+  #isEnding(): boolean {
+    return this.#ending.signal.aborted;
+  }
+
   async #startAgain(): Promise<void> {
-    await rm(this.#socket, { force: true });
-    const { signal } = new AbortController();
-    await this.start(signal).catch((error: unknown) => {
-      this.#options.logger.error(`Cannot start nbdkit again: ${(error as Error).message}`);
-    });
+    const { logger } = this.#options;
+    while (this.#restarts < RESTARTS_MAX) {
+      const waitMs = RESTART_DELAY_MS * 2 ** this.#restarts++;
+      await delay(waitMs, undefined, { signal: this.#ending.signal }).catch(() => undefined);
+      await rm(this.#socket, { force: true });
+      if (this.#isEnding()) return;
+      try {
+        await this.start(this.#ending.signal);
+        return;
+      } catch (error) {
+        if (this.#isEnding()) return;
+        logger.error(`Cannot start nbdkit again: ${(error as Error).message}`);
+      }
+    }
+    logger.error(`nbdkit ended more than ${RESTARTS_MAX} times: giving up`);
   }
 
   #readLog(child: ChildProcess, logger: Logger): void {
