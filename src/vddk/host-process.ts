@@ -67,6 +67,10 @@ export class HostProcess {
     return this.#child.pid;
   }
 
+  get isRunning(): boolean {
+    return !this.#isOver;
+  }
+
   /** @returns the transport modes that the library knows @throws VmmountError */
   async begin(request: HostRequest): Promise<string> {
     const answer = await this.#ask({ type: "begin", request });

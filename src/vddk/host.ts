@@ -120,7 +120,10 @@ class Host {
     await this.#server?.[Symbol.asyncDispose]();
     this.#server = undefined;
     for (const disk of this.#disks.splice(0)) await disk.close();
-    this.#parts.connections[Symbol.dispose]();
+    // A handle that failed a moment ago may be waiting for its turn to be closed.
+    await this.#parts.gate.alone(() => {
+      this.#parts.connections[Symbol.dispose]();
+    });
   }
 
   async end(): Promise<void> {

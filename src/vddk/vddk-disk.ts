@@ -46,6 +46,8 @@ export class VddkDisk implements ServedDisk {
   #allocated: AllocatedBlocks | undefined;
   #reopening: Promise<void> | undefined;
   #triedAfterFail = false;
+  /** For good: what still fails does not open it again. */
+  #isClosed = false;
 
   private constructor(parts: VddkDiskParts, request: DiskRequest, opened: Opened) {
     this.#parts = parts;
@@ -90,13 +92,14 @@ export class VddkDisk implements ServedDisk {
       })
       .catch(async (failure: unknown) => {
         // Not inside of the gate, which opening waits for.
-        if (this.#handle === null) await this.#reopen();
+        if (this.#handle === null && !this.#isClosed) await this.#reopen();
         throw failure;
       });
   }
 
   async close(): Promise<void> {
     const { vddk, gate } = this.#parts;
+    this.#isClosed = true;
     await gate.alone(() => {
       if (this.#handle !== null) closeHandle(vddk, this.#handle);
       this.#handle = null;
@@ -144,7 +147,7 @@ export class VddkDisk implements ServedDisk {
     const { path, mode } = this.#request;
     try {
       await gate.alone(async () => {
-        if (this.#handle !== null) return;
+        if (this.#handle !== null || this.#isClosed) return;
         // The login may be what was lost.
         connections.renew(this.#request);
         const opened = await openHandle(this.#parts, this.#request);

@@ -8,7 +8,7 @@ import { NbdSource } from "../nbd/nbd-source.js";
 import { retry, type RetryPolicy } from "../retry.js";
 import type { VddkLogin } from "./connection-params.js";
 import type { VddkLibrary } from "./find-library.js";
-import type { DiskRequest, HostRequest } from "./host-protocol.js";
+import type { DiskRequest, HostRequest, OpenedVddkDisk } from "./host-protocol.js";
 import { HostProcess } from "./host-process.js";
 
 /** NFC asynchronous buffers per session, as the library has them unless its configuration says otherwise. */
@@ -68,7 +68,9 @@ export class VddkService implements VddkHost {
   readonly #disks: DiskRequest[] = [];
   readonly #crashes: number[] = [];
   #process: HostProcess;
-  #isEnding = false;
+  /** After a crash, until a process serves again or it is given up. */
+  #restarting: Promise<boolean> | undefined;
+  readonly #ending = new AbortController();
   readonly #watching: Promise<void>;
 
   private constructor(options: VddkServiceOptions, folder: string, request: HostRequest, process: HostProcess) {
@@ -87,14 +89,15 @@ export class VddkService implements VddkHost {
     const { library, configFile, login, logger } = options;
     const folder = await mkdtemp(join(options.runtimeDir, "vddk-"));
     const request = { library, configFile, login, socket: join(folder, "nbd"), depth: DEPTH, disks: [] };
-    const process = HostProcess.start(options.program, request, logger);
+    let process: HostProcess | undefined;
     try {
+      process = HostProcess.start(options.program, request, logger);
       const modes = await process.begin(request);
       logger.debug(`VDDK ${library.version} of ${library.root}: transports ${modes}`, { pid: process.pid });
       return new VddkService(options, folder, request, process);
     } catch (error) {
-      process.kill();
-      await process.ended;
+      process?.kill();
+      await process?.ended;
       await rm(folder, { recursive: true, force: true });
       throw error;
     }
@@ -106,12 +109,19 @@ export class VddkService implements VddkHost {
   }
 
   async access(what: "prepare" | "end", identity: string): Promise<void> {
+    const isGivenUp = (await this.#restarting) === false;
+    // vCenter would refuse to move the disks for ever: one more process, that opens none of them.
+    if (isGivenUp && what === "end") await this.#startProcess([]);
     await this.#process.access(what, identity);
   }
 
   async open(request: DiskRequest, signal: AbortSignal): Promise<{ source: BlockSource; links: number }> {
     const { logger, stallMs, allocation, firstRetryMs } = this.#options;
-    const opened = await retry(() => this.#process.open(request), {
+    const openNow = async (): Promise<OpenedVddkDisk> => {
+      await this.#restarting;
+      return await this.#process.open(request);
+    };
+    const opened = await retry(openNow, {
       policy: firstRetryMs === undefined ? OPENING : { ...OPENING, delayMs: firstRetryMs },
       signal,
       onRetry: (error, attempt, waitMs) => {
@@ -130,29 +140,43 @@ export class VddkService implements VddkHost {
   }
 
   async closeDisks(): Promise<void> {
-    if (this.#disks.splice(0).length > 0) await this.#process.close();
+    if (this.#disks.splice(0).length === 0) return;
+    // One that is dead, or dies of it, has no disks open; the next one opens none.
+    const process = this.#process;
+    await process.close().catch((error: unknown) => {
+      if (process.isRunning) throw error;
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#isEnding) return;
-    this.#isEnding = true;
+    if (this.#isEnding()) return;
+    this.#ending.abort();
     await this.#process.end();
     await this.#watching;
+    // One that was started for EndAccess.
+    await this.#process.end();
     await rm(this.#folder, { recursive: true, force: true });
+  }
+
+  #isEnding(): boolean {
+    return this.#ending.signal.aborted;
   }
 
   async #watch(): Promise<void> {
     for (;;) {
       const { reason } = await this.#process.ended;
-      if (this.#isEnding) return;
+      if (this.#isEnding()) return;
       this.#options.logger.error(`The VDDK host ended (${reason}); starting it again`);
-      if (!(await this.#restart())) return;
+      this.#restarting = this.#restart();
+      if (!(await this.#restarting)) return;
+      this.#restarting = undefined;
     }
   }
 
   /** @returns whether there is a process to watch again */
   async #restart(): Promise<boolean> {
-    const { logger, program } = this.#options;
+    const { logger } = this.#options;
+    const { signal } = this.#ending;
     for (;;) {
       const now = performance.now();
       this.#crashes.push(now);
@@ -161,13 +185,14 @@ export class VddkService implements VddkHost {
         logger.error(`The VDDK host ended ${recent.length} times in ${RESTARTS_WITHIN_MS / 60_000} minutes: giving up`);
         return false;
       }
-      await delay(RESTART_DELAY_MS * 2 ** (recent.length - 1));
-      if (this.#isEnding) return false;
+      await delay(RESTART_DELAY_MS * 2 ** (recent.length - 1), undefined, { signal }).catch(() => undefined);
+      if (this.#isEnding()) return false;
       try {
-        // The old one did not live to remove it.
-        await rm(this.#request.socket, { force: true });
-        this.#process = HostProcess.start(program, this.#request, logger);
-        await this.#process.begin({ ...this.#request, disks: this.#disks });
+        await this.#startProcess(this.#disks);
+        if (this.#isEnding()) {
+          await this.#process.end();
+          return false;
+        }
         logger.info(`The VDDK host serves ${this.#disks.length} disks again`, { pid: this.#process.pid });
         return true;
       } catch (error) {
@@ -176,5 +201,13 @@ export class VddkService implements VddkHost {
         await this.#process.ended;
       }
     }
+  }
+
+  async #startProcess(disks: readonly DiskRequest[]): Promise<void> {
+    const { logger, program } = this.#options;
+    // The old one did not live to remove it.
+    await rm(this.#request.socket, { force: true });
+    this.#process = HostProcess.start(program, this.#request, logger);
+    await this.#process.begin({ ...this.#request, disks });
   }
 }
