@@ -4,6 +4,7 @@
  *   exercise LIBDIR TEST                 runs one test; 0 when all it checks is true
  *   exercise                             lists the tests
  *   exercise LIBDIR dump ROOT PATH FLAGS reads a disk below the datastores of ROOT to standard output
+ *   exercise LIBDIR drain ROOT PATH US   reads it with 4 requests at a time, each taking so long, and tells how fast
  */
 #include "exercise.h"
 
@@ -37,6 +38,10 @@ int main(int count, char **words) {
     }
     if (count == 6 && strcmp(words[2], "dump") == 0) {
         dump(words[1], words[3], words[4], words[5]);
+        return 0;
+    }
+    if (count == 6 && strcmp(words[2], "drain") == 0) {
+        drain(words[1], words[3], words[4], words[5]);
         return 0;
     }
     for (size_t i = 0; count == 3 && i < tests; i++) {

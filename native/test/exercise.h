@@ -25,4 +25,7 @@ void test_panic(const char *library_folder);
 /* Writes what the library reads of a disk to standard output: `dump LIBDIR ROOT PATH FLAGS`. */
 void dump(const char *library_folder, const char *root, const char *path, const char *flags);
 
+/* Reads a disk as fast as the library alone can, and writes a line of JSON: `drain LIBDIR ROOT PATH LATENCY_US`. */
+void drain(const char *library_folder, const char *root, const char *path, const char *latency_us);
+
 #endif

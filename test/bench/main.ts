@@ -6,6 +6,7 @@ import { localFiles } from "./cases/local-files.js";
 import { manyMounts } from "./cases/many-mounts.js";
 import { starting } from "./cases/starting.js";
 import { thinDisk } from "./cases/thin-disk.js";
+import { vddk } from "./cases/vddk.js";
 import { machineFacts } from "./machine.js";
 import { type CaseId, type Options, parseOptions, USAGE } from "./options.js";
 import { formatReport, type Report } from "./report.js";
@@ -19,6 +20,7 @@ const GROUPS: readonly { readonly cases: readonly CaseId[]; readonly run: (bench
   { cases: ["g"], run: thinDisk },
   { cases: ["h"], run: starting },
   { cases: ["i"], run: manyMounts },
+  { cases: ["j"], run: vddk },
 ];
 
 async function main(args: readonly string[]): Promise<number> {

@@ -2,6 +2,7 @@ import { MIB } from "../../src/units.js";
 import { PLAIN_READ, SPARSE_CP, SPARSE_TAR } from "./cases/thin-disk.js";
 import { FIRST_BYTE, SNAPSHOT_ALONE } from "./cases/starting.js";
 import { CAP_BYTES_PER_SECOND } from "./cases/https.js";
+import { LATENCIES_US, NBDKIT_HOP, VDDK_ALONE, VDDK_HOP, VDDK_MOUNT } from "./cases/vddk.js";
 import { MEGA } from "./measure.js";
 import type { CaseId, Options } from "./options.js";
 import { NBDKIT_CURL, NBDKIT_CURL_AHEAD } from "./peers/nbdkit.js";
@@ -165,6 +166,20 @@ const REMOTE: readonly Target[] = [
     },
     atLeast: 1,
     show: (value) => (value === 1 ? "yes" : "no"),
+  },
+  ...LATENCIES_US.map((latency): Target => ({
+    case: "j",
+    text: `j: at ${latency / 1000} ms for each call, at least 0.85 x the library alone`,
+    measure: (tables) => ratioTo(tables, `j-${latency / 1000}ms`, VDDK_ALONE, VDDK_MOUNT),
+    atLeast: 0.85,
+    show: times,
+  })),
+  {
+    case: "j",
+    text: "j: processor time of the NBD hop: less than 1.15 x nbdkit file + nbdcopy",
+    measure: (tables) => ratioTo(tables, "j-hop", NBDKIT_HOP, VDDK_HOP),
+    below: 1.15,
+    show: times,
   },
 ];
 

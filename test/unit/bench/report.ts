@@ -1,4 +1,5 @@
 import t from "tap";
+import { NBDKIT_HOP, VDDK_ALONE, VDDK_HOP, VDDK_MOUNT } from "../../bench/cases/vddk.js";
 import { parseOptions } from "../../bench/options.js";
 import { formatReport } from "../../bench/report.js";
 import { ratios, spreadOf } from "../../bench/statistics.js";
@@ -41,6 +42,31 @@ void t.test("targets: met, missed, not measured", (t) => {
   t.match(result("2 x nbdkit"), { result: "not measured" }, "a peer that did not run proves nothing");
   const slower: Table = { ...TABLES[0]!, series: [series("vmmount", [79]), series("raw range reader", [100])] };
   t.match(verdicts([slower], OPTIONS)[0], { measured: "0.790 x", result: "missed" });
+  t.end();
+});
+
+void t.test("targets of VDDK: speed at least, processor time at most", (t) => {
+  const options = parseOptions(["--case", "j"]);
+  const at = (id: string, ours: readonly [string, number], theirs: readonly [string, number]): Table => ({
+    id,
+    title: id,
+    unit: "s",
+    series: [series(ours[0], [ours[1]]), series(theirs[0], [theirs[1]])],
+  });
+  const found = verdicts(
+    [
+      at("j-1ms", [VDDK_MOUNT, 84], [VDDK_ALONE, 100]),
+      at("j-10ms", [VDDK_MOUNT, 85], [VDDK_ALONE, 100]),
+      at("j-hop", [VDDK_HOP, 1.1], [NBDKIT_HOP, 1]),
+    ],
+    options,
+  );
+  t.strictSame(
+    found.slice(0, 3).map(({ result }) => result),
+    ["missed", "met", "met"],
+  );
+  const dear = at("j-hop", [VDDK_HOP, 1.2], [NBDKIT_HOP, 1]);
+  t.equal(verdicts([dear], options).find(({ target }) => target.includes("hop"))?.result, "missed");
   t.end();
 });
 
