@@ -1,3 +1,5 @@
+import { rm } from "node:fs/promises";
+import { dirname } from "node:path";
 import { errorFacts, UsageError } from "../errors.js";
 import { silentLogger } from "../log.js";
 import { NbdServer } from "../nbd/server/nbd-server.js";
@@ -5,9 +7,12 @@ import { Completions } from "./async-reads.js";
 import { ConnectionParams } from "./connection-params.js";
 import { Gate } from "./gate.js";
 import type { DiskRequest, FromHost, HostRequest, ToHost } from "./host-protocol.js";
-import { Vddk } from "./library.js";
+import { forbidCoreDumps, Vddk } from "./library.js";
 import { VddkConnections } from "./vddk-connections.js";
 import { VddkDisk, type VddkDiskParts } from "./vddk-disk.js";
+
+/** Closing disks and leaving the server, as long as the daemon would wait for it. */
+const END_MS_MAX = 20_000;
 
 /**
  * The VDDK host: a process that has nothing but the library in it, and serves its disks as NBD. VMware's library may end the
@@ -16,27 +21,34 @@ import { VddkDisk, type VddkDiskParts } from "./vddk-disk.js";
  */
 export async function runVddkHost(): Promise<number> {
   if (process.send === undefined) throw new UsageError("Cannot start a VDDK host by hand: a mount starts it");
+  forbidCoreDumps();
   // What the library starts must not find its libraries in place of the system's.
   delete process.env["LD_LIBRARY_PATH"];
   const ended = new Promise<void>((resolve) => process.once("disconnect", resolve));
   let host: Host | undefined;
+  let folder: string | undefined;
   let last: Promise<void> = Promise.resolve();
   process.on("message", (message) => {
     last = last.then(async () => {
       const asked = message as ToHost;
       try {
-        if (asked.type === "begin") host = await Host.begin(asked.request);
+        if (asked.type === "begin") {
+          folder = dirname(asked.request.socket);
+          host = await Host.begin(asked.request);
+        }
         send(await answerTo(asked, host));
       } catch (error) {
         send({ type: "failed", error: errorFacts(error) });
       }
-      if (asked.type === "end") process.disconnect();
+      if (asked.type === "end" && process.connected) process.disconnect();
     });
   });
   await ended;
-  // The daemon is gone, or wants nothing more.
+  // The daemon is gone, or wants nothing more. Nobody is left to end a host whose library hangs.
+  setTimeout(() => process.kill(process.pid, "SIGKILL"), END_MS_MAX).unref();
   await last;
   await host?.end();
+  if (folder !== undefined) await rm(folder, { recursive: true, force: true });
   return 0;
 }
 
@@ -70,6 +82,8 @@ class Host {
   readonly #parts: VddkDiskParts;
   readonly #disks: VddkDisk[] = [];
   #server: NbdServer | undefined;
+  /** As whom vCenter was asked to leave the disks where they are. */
+  #prepared: string | undefined;
   #isEnded = false;
 
   private constructor(vddk: Vddk, request: HostRequest) {
@@ -112,7 +126,10 @@ class Host {
 
   access(what: "prepare" | "end", identity: string): void {
     const name = what === "prepare" ? "PrepareForAccess" : "EndAccess";
+    // Also after a failure: what was done before it is to be undone.
+    if (what === "prepare") this.#prepared = identity;
     this.#vddk.check(`Cannot ${what} access to the VM`, this.#vddk.call(name, this.#params.pointer, identity));
+    if (what === "end") this.#prepared = undefined;
   }
 
   /** The disks and whoever reads them; the library stays. */
@@ -130,6 +147,8 @@ class Host {
     if (this.#isEnded) return;
     this.#isEnded = true;
     await this.close();
+    // The daemon died before: without this vCenter would refuse to move the disks until somebody cleans up.
+    if (this.#prepared !== undefined) this.#vddk.call("EndAccess", this.#params.pointer, this.#prepared);
     this.#params[Symbol.dispose]();
     this.#vddk.exit();
   }

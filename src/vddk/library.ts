@@ -11,6 +11,17 @@ import { translatedVix, vixError, VIX_OK } from "./vix-error.js";
 const STACK_BYTES = 8 * 1024 * 1024;
 koffi.config({ sync_stack_size: STACK_BYTES, async_stack_size: STACK_BYTES });
 
+const PR_SET_DUMPABLE = 4;
+
+/**
+ * No core dumps and no ptrace by other processes of the same user: this process knows a password, and the library may abort it.
+ * As in src/libc.ts, which loads the C library before the stacks above could be set.
+ */
+export function forbidCoreDumps(): void {
+  const prctl = koffi.load(null).func("int prctl(int option, ulong a, ulong b, ulong c, ulong d)");
+  if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) !== 0) throw new Error("Cannot forbid core dumps");
+}
+
 /** The interface that is asked for: every library from 6.5 to 9 takes it. */
 const API_MAJOR = 6;
 const API_MINOR = 5;

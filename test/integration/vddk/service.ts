@@ -1,3 +1,5 @@
+import { fork } from "node:child_process";
+import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { mkdir, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -14,6 +16,7 @@ import { scratch } from "../../fixtures/scratch.js";
 
 const PROGRAM = fileURLToPath(new URL("../../../dist/main.js", import.meta.url));
 const SECTORS = 1000;
+const LOGIN = { host: "vc.example", port: 443, user: "u", password: "p", thumbprint: "00", vm: "vm-1" };
 const { signal } = new AbortController();
 
 interface Stage {
@@ -40,7 +43,7 @@ async function stage(t: Test, rules: readonly string[] = []): Promise<Stage> {
   const service = await VddkService.start({
     library: await findVddk(VDDK_8),
     configFile: undefined,
-    login: { host: "vc.example", port: 443, user: "u", password: "p", thumbprint: "00", vm: "vm-1" },
+    login: LOGIN,
     runtimeDir,
     program: PROGRAM,
     logger,
@@ -104,3 +107,33 @@ void t.test(
     }
   },
 );
+
+void t.test("a host whose daemon was killed cleans up and goes", async (t) => {
+  const at = await stage(t);
+  const folder = join(at.runtimeDir, "orphan");
+  await mkdir(folder);
+  const socket = join(folder, "nbd");
+  const library = await findVddk(VDDK_8);
+  const disk = { name: "d", path: "[ds1] vm/vm.vmdk", mode: "nbdssl", snapshot: undefined };
+  const request = { library, configFile: undefined, login: LOGIN, socket, depth: 4, disks: [disk] };
+  // Its parent for our part: the channel's end is what it sees of a daemon's death.
+  const child = fork(PROGRAM, ["vddk-host", socket], {
+    execArgv: [],
+    env: { ...process.env, LD_LIBRARY_PATH: library.lib64 },
+    silent: true,
+  });
+  t.teardown(() => child.kill("SIGKILL"));
+  for (const message of [
+    { type: "begin", request },
+    { type: "access", what: "prepare", identity: "vmmount-orphan" },
+  ]) {
+    child.send(message);
+    const [answer] = (await once(child, "message")) as [{ readonly type: string }];
+    t.match(answer, { type: /ready|done/ });
+  }
+  child.disconnect();
+  t.same(await once(child, "exit"), [0, null]);
+  t.equal(await held(at.rules), 0);
+  t.match((await at.rules.events()).join(), /end vmmount-orphan/);
+  t.notOk(existsSync(folder));
+});
