@@ -4,8 +4,7 @@ import type { Logger } from "../log.js";
 import type { Settings } from "../settings.js";
 import { type Transport, TRANSPORTS } from "../transports.js";
 import { findVddk, hasVddk, type VddkLibrary } from "../vddk/find-library.js";
-import { NbdkitService } from "../vddk/nbdkit-service.js";
-import { type VddkHost, VddkService, type VddkServiceOptions } from "../vddk/vddk-service.js";
+import type { VddkHost, VddkServiceOptions } from "../vddk/vddk-service.js";
 import { type Connection, thumbprintOf } from "./connection.js";
 
 /** PrepareForAccess takes a name of at most 50 characters. */
@@ -195,7 +194,13 @@ export class DiskTransports implements AsyncDisposable {
     const { settings } = this.#parts;
     if (this.#library === undefined) throw new MissingCapabilityError("Cannot use VDDK: it was not found");
     const options = await vddkOptions(this.#library, this.#parts);
-    return settings["vddk.host"] === "nbdkit" ? await NbdkitService.start(options) : await VddkService.start(options);
+    // Loaded by mounts that use it only: most read over https, and their first byte need not wait.
+    if (settings["vddk.host"] === "nbdkit") {
+      const { NbdkitService } = await import("../vddk/nbdkit-service.js");
+      return await NbdkitService.start(options);
+    }
+    const { VddkService } = await import("../vddk/vddk-service.js");
+    return await VddkService.start(options);
   }
 }
 
@@ -241,6 +246,7 @@ export async function endLeftAccess(
   try {
     const connection = await connect();
     const library = await findVddk(parts.settings["vddk.libdir"]);
+    const { VddkService } = await import("../vddk/vddk-service.js");
     await using service = await VddkService.start(await vddkOptions(library, { ...parts, connection }));
     await service.access("end", identity);
   } catch (error) {
