@@ -1,6 +1,6 @@
 import { connect, isIP, type Socket } from "node:net";
 import { connect as tlsConnect } from "node:tls";
-import { UnreachableError, VmmountError } from "../errors.js";
+import { IntegrityError, UnreachableError, VmmountError } from "../errors.js";
 import { type NbdTarget, type NbdTls, shownTarget } from "./address.js";
 import { Receiver } from "./receiver.js";
 
@@ -47,9 +47,11 @@ export class Channel {
 
   /**
    * Goes on in TLS; the server's certificate is checked before anything else is sent.
-   * @throws UnreachableError
+   * @throws UnreachableError; IntegrityError for plain bytes behind the answer, which anybody on the way may have put there and
+   *   which would be taken for the trusted server's
    */
   async startTls({ ca, serverName }: NbdTls, options: ChannelOptions): Promise<void> {
+    if (this.receiver.earlyBytes > 0) throw new IntegrityError("the server goes on in plain text where TLS begins");
     const { address } = this.#target;
     const host = serverName ?? (address.kind === "tcp" ? address.host : "localhost");
     const plain = this.#socket;

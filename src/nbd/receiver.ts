@@ -27,6 +27,11 @@ export class Receiver {
   #early: Uint8Array = NOTHING;
   #isServing = false;
 
+  /** That nobody has asked for yet. */
+  get earlyBytes(): number {
+    return this.#early.length;
+  }
+
   /**
    * One at a time: `done` may ask for what follows.
    * @param target undefined to skip `length` bytes

@@ -68,6 +68,14 @@ void t.test("a negotiation that goes wrong says what and leaves nothing", async 
   }
 });
 
+void t.test("answers that were sent before TLS are none of the trusted server's", async (t) => {
+  const target = await scriptedServer(t, {
+    option: (option) => (option === 5 ? Buffer.concat([optionReply(5, 1), optionReply(8, 1)]) : undefined),
+  });
+  const opening = NbdSource.open({ ...target, tls: { serverName: "nbd.example" } }, OPTIONS, signal);
+  t.match(await failureOf(opening), { name: "UnreachableError", message: /in plain text where TLS begins/ });
+});
+
 void t.test("an answer that does not fit its question ends the connection, never the buffer's borders", async (t) => {
   const cases: Readonly<Record<string, [(asked: WireRequest) => Buffer, RegExp]>> = {
     "no reply": [() => u32(1, 2, 3, 4, 5), /a reply begins with 0x1/],
