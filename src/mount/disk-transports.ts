@@ -1,4 +1,4 @@
-import { errorChain, MissingCapabilityError, VmmountError } from "../errors.js";
+import { errorChain, MissingCapabilityError, UnreachableError, VmmountError } from "../errors.js";
 import { type DiskDescription, diskNodeName, type Hypervisor, type OpenedDisk } from "../hypervisor.js";
 import type { Logger } from "../log.js";
 import type { Settings } from "../settings.js";
@@ -95,6 +95,8 @@ export class DiskTransports implements AsyncDisposable {
       await service.access("prepare", identity);
       this.#isPrepared = true;
     } catch (error) {
+      // A host that died over it may have been heard by vCenter.
+      this.#isPrepared = error instanceof UnreachableError && (await this.#running()) !== undefined;
       logger.warn(`vCenter may move the disks of the VM during the mount: ${errorChain(error)}`);
     }
   }
