@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import type { SessionStatus } from "../mount/control-protocol.js";
 import type { SessionReport } from "../mount/session-status.js";
 import { printable } from "../printable.js";
 import { type CommonOptions, withCommonOptions } from "./common-options.js";
@@ -39,6 +40,7 @@ function describe(sessions: readonly SessionReport[]): string {
   const notes = sessions.flatMap((one) => {
     if (!one.alive) return [`Session ${one.session}: ${printable(one.problem)}; run "vmmount umount ${one.session}"`];
     const own = [`Session ${one.session} is served by ${printable(one.driver)}`];
+    own.push(...transportNotes(one));
     if (one.degraded !== undefined) {
       own.push(`Session ${one.session} is degraded: reading ${printable(one.degraded)}`);
     }
@@ -51,4 +53,13 @@ function describe(sessions: readonly SessionReport[]): string {
   return [table(["SESSION", "MOUNT POINT", "VM", "SINCE", "STATE", "READ", "FETCHED", "OPEN"], rows), ...notes].join(
     "\n",
   );
+}
+
+/** Only where there was a choice: over what disks are read, and why not over what was wanted more. */
+function transportNotes({ session, disks }: SessionStatus): string[] {
+  return disks.flatMap(({ node, transport, refused = [] }) => {
+    if (transport === undefined || refused.length === 0) return [];
+    const reasons = refused.map((one) => `not over ${one.transport}: ${one.reason}`).join("; ");
+    return [`Session ${session}: ${node} is read over ${transport}, ${printable(reasons)}`];
+  });
 }

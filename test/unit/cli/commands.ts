@@ -109,6 +109,7 @@ void t.test("status of the living, the dead and the damaged", async (t) => {
   t.match(out, /^SESSION +MOUNT POINT +VM +SINCE +STATE +READ +FETCHED +OPEN$/m);
   t.match(out, /^k3v9q2m7xa .* serving +2 KiB +1 KiB +3$/m);
   t.match(out, /^Session k3v9q2m7xa is served by kernel$/m);
+  t.match(out, /^Session k3v9q2m7xa: scsi0-0 is read over https, not over nbdssl: port 902 is closed$/m);
   t.match(out, /^dead000000 .* DEAD \(planned\)$/m);
   t.match(out, /^damaged000 +\? +\? +\? +DEAD \(unknown\)$/m);
   t.match(out, /^Session dead000000: its mount daemon is gone; run "vmmount umount dead000000"$/m);
