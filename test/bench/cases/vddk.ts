@@ -14,7 +14,7 @@ export const VDDK_MOUNT = "vmmount, nbdssl";
 export const VDDK_ALONE = "the library alone, 4 requests at a time";
 export const VDDK_HOP = "VDDK host + vmmount's NBD client";
 export const NBDKIT_HOP = "nbdkit file + nbdcopy";
-/** A server that is as fast as it can be, and what a host usually takes for 1 MiB over its network. */
+/** A library that is faster than this machine copies, and one that takes its time. */
 export const LATENCIES_US = [1_000, 10_000] as const;
 
 /**
