@@ -9,6 +9,8 @@ import type { DiskRequest, FromHost, HostRequest, OpenedVddkDisk, ToHost } from 
 const ANSWER_MS_MAX = 120_000;
 /** Closing disks and leaving the server; a host that takes longer is killed. */
 const END_MS_MAX = 20_000;
+/** For what is left in the pipes of a dead host; what the library had started may hold them open for ever. */
+const LAST_WORDS_MS_MAX = 1_000;
 /** A line of the library's log; it may hold a whole XML answer. */
 const LINE_CHARACTERS_MAX = 2_000;
 
@@ -37,13 +39,20 @@ export class HostProcess {
     });
     this.#logLines();
     this.ended = new Promise((resolve) => {
-      child.once("error", (error) => {
+      child.on("error", (error) => {
         this.#over(`it could not be started: ${error.message}`, resolve);
       });
-      child.once("close", (code, by) => {
+      const onEnd = (code: number | null, by: NodeJS.Signals | null): void => {
         const how = by === null ? `exit code ${code ?? "?"}` : `signal ${by}`;
         this.#over(this.#lastWords === "" ? how : `${how}, "${this.#lastWords}"`, resolve);
+      };
+      child.once("exit", (...how) => {
+        const timer = setTimeout(onEnd, LAST_WORDS_MS_MAX, ...how);
+        child.once("close", () => {
+          clearTimeout(timer);
+        });
       });
+      child.once("close", onEnd);
     });
   }
 
