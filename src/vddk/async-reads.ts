@@ -92,9 +92,14 @@ export class DiskReads {
     return given;
   }
 
-  async #handOver(name: "Read" | "ReadAsync", ...args: readonly unknown[]): Promise<unknown> {
-    const handing = this.#handing.then(() => this.#vddk.callAside(name, ...args));
+  /** Makes another call for the handle, between two that hand over reads. */
+  async inTurn<T>(call: () => Promise<T>): Promise<T> {
+    const handing = this.#handing.then(call);
     this.#handing = handing.catch(() => undefined);
     return await handing;
+  }
+
+  async #handOver(name: "Read" | "ReadAsync", ...args: readonly unknown[]): Promise<unknown> {
+    return await this.inTurn(() => this.#vddk.callAside(name, ...args));
   }
 }

@@ -107,8 +107,9 @@ export class VddkDisk implements ServedDisk {
   }
 
   async #askExtents(at: Bytes, length: number): Promise<readonly AllocationExtent[]> {
-    if (this.#handle === null || this.#allocated === undefined) throw new Error("the disk is not open");
-    return await this.#allocated.extents(this.#handle, at, length);
+    const [handle, allocated] = [this.#handle, this.#allocated];
+    if (handle === null || allocated === undefined) throw new Error("the disk is not open");
+    return await this.#reads.inTurn(() => allocated.extents(handle, at, length));
   }
 
   #consider(code: number, failed: Pointer): void {
