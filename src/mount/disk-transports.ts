@@ -164,7 +164,8 @@ export class DiskTransports implements AsyncDisposable {
     { mode, signal }: { readonly mode: Transport; readonly signal: AbortSignal },
   ): Promise<OpenedDisk> {
     const service = await this.#started();
-    const name = diskNodeName(disk.node);
+    // One that was opened over another mode and refused may still be there.
+    const name = `${diskNodeName(disk.node)} over ${mode}`;
     const request = { name, path: disk.path, mode, snapshot };
     const { source, links } = await service.open(request, signal);
     if (source.size !== disk.capacity) {

@@ -1,5 +1,5 @@
 import koffi from "koffi";
-import { errorChain, IntegrityError, MissingCapabilityError } from "../errors.js";
+import { errorChain, IntegrityError, MissingCapabilityError, VmmountError } from "../errors.js";
 import type { AllocationExtent } from "../nbd/transmission.js";
 import type { ServedDisk } from "../nbd/server/served-disk.js";
 import { bytes, type Bytes, MIB, SECTOR_BYTES } from "../units.js";
@@ -109,7 +109,17 @@ export class VddkDisk implements ServedDisk {
   async #askExtents(at: Bytes, length: number): Promise<readonly AllocationExtent[]> {
     const [handle, allocated] = [this.#handle, this.#allocated];
     if (handle === null || allocated === undefined) throw new Error("the disk is not open");
-    return await this.#reads.inTurn(() => allocated.extents(handle, at, length));
+    try {
+      return await this.#reads.inTurn(() => allocated.extents(handle, at, length));
+    } catch (error) {
+      if (!(error instanceof VmmountError)) throw error;
+      // Reading what may be a hole is slow and right; failing the mount would be neither.
+      this.#parts.note(
+        "warn",
+        `${length} bytes from ${at} on of "${this.#request.path}" count as data: ${errorChain(error)}`,
+      );
+      return [{ length, flags: 0 }];
+    }
   }
 
   #consider(code: number, failed: Pointer): void {

@@ -72,7 +72,7 @@ void t.test("SIGKILL of the daemon: the library's process closes the disks and e
   t.match(umount.stdout, /removed the snapshot/);
   t.same(at.lab.vm("web01").snapshots, []);
   t.same(await at.host.leftovers(), NOTHING_LEFT);
-  t.same(await at.standIn.left(), NOTHING_HELD, "vCenter was told by the later command");
+  t.same(await at.standIn.left(), NOTHING_HELD, "vCenter was told");
 });
 
 void t.test("umount while a file is open, then by force", async (t) => {
