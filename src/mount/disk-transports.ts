@@ -138,6 +138,8 @@ export class DiskTransports implements AsyncDisposable {
         last = error;
         const reason = errorChain(error);
         refused.push({ transport, reason });
+        // The last one's reason becomes the error.
+        if (transport === this.#order.at(-1)) break;
         logger.info(`${disk.label} (${diskNodeName(disk.node)}) cannot be read over ${transport}: ${reason}`);
       }
     }
