@@ -7,7 +7,7 @@ import { Completions } from "./async-reads.js";
 import { ConnectionParams } from "./connection-params.js";
 import { Gate } from "./gate.js";
 import type { DiskRequest, FromHost, HostRequest, ToHost } from "./host-protocol.js";
-import { forbidCoreDumps, Vddk } from "./library.js";
+import { prepareNativeCalls, Vddk } from "./library.js";
 import { VddkConnections } from "./vddk-connections.js";
 import { VddkDisk, type VddkDiskParts } from "./vddk-disk.js";
 
@@ -21,7 +21,7 @@ const END_MS_MAX = 20_000;
  */
 export async function runVddkHost(): Promise<number> {
   if (process.send === undefined) throw new UsageError("Cannot start a VDDK host by hand: a mount starts it");
-  forbidCoreDumps();
+  prepareNativeCalls();
   // What the library starts must not find its libraries in place of the system's.
   delete process.env["LD_LIBRARY_PATH"];
   const ended = new Promise<void>((resolve) => process.once("disconnect", resolve));

@@ -4,20 +4,18 @@ import type { VddkLibrary } from "./find-library.js";
 import { prototypeOf, symbolOf, VDDK_FUNCTIONS, type VddkFunctionName } from "./functions.js";
 import { translatedVix, vixError, VIX_OK } from "./vix-error.js";
 
-/**
- * Of each native call. koffi's own stacks have 1 MiB and 128 KiB without a guard page, and the library uses more: what lies
- * behind them would be overwritten. It can be set before the first library is loaded only.
- */
+/** Of each native call. koffi's own stacks have 1 MiB and 128 KiB without a guard page: what lies behind them would be overwritten. */
 const STACK_BYTES = 8 * 1024 * 1024;
-koffi.config({ sync_stack_size: STACK_BYTES, async_stack_size: STACK_BYTES });
 
 const PR_SET_DUMPABLE = 4;
 
 /**
- * No core dumps and no ptrace by other processes of the same user: this process knows a password, and the library may abort it.
- * As in src/libc.ts, which loads the C library before the stacks above could be set.
+ * To be called before anything else native, once per process: stacks large enough for the library, which koffi takes before the
+ * first library is loaded only; no core dumps and no ptrace by other processes of the same user, since this process knows a
+ * password and the library may abort it. Not by src/libc.ts, which loads the C library when it is imported.
  */
-export function forbidCoreDumps(): void {
+export function prepareNativeCalls(): void {
+  koffi.config({ sync_stack_size: STACK_BYTES, async_stack_size: STACK_BYTES });
   const prctl = koffi.load(null).func("int prctl(int option, ulong a, ulong b, ulong c, ulong d)");
   if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) !== 0) throw new Error("Cannot forbid core dumps");
 }
