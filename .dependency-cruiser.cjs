@@ -1,7 +1,9 @@
 /** The import directions of docs/ARCHITECTURE.md, section "Who may import whom", as a program. */
 
 /** Folders that are leaves of the protocol layer: none of them may know another. */
-const PROTOCOLS = ["vsphere", "vddk", "xen", "nbd", "local", "snapshot", "fs"];
+const PROTOCOLS = ["vsphere", "vddk", "xen", "https", "nbd", "local", "snapshot", "fs"];
+/** Protocols below other protocols. */
+const CARRIERS = { vsphere: "^src/https/", xen: "^src/(https|nbd)/", vddk: "^src/nbd/" };
 const VOCABULARY = "^src/[^/]+\\.ts$";
 
 /** One package, one door: [package, files that may import it, why]. */
@@ -12,7 +14,7 @@ const DOORS = [
     "^src/fs/fuse-native/package\\.ts",
     "an optional package: only one place knows that it may be missing",
   ],
-  ["undici", "^src/vsphere/http\\.ts|^src/xen/", "TLS pinning and time-outs are set once per protocol"],
+  ["undici", "^src/https/http-client\\.ts", "TLS pinning and time-outs are set once"],
   [
     "fast-xml-parser",
     "^src/vsphere/xml\\.ts|^src/lab/vcenter/xml\\.ts|^src/xen/",
@@ -75,16 +77,16 @@ module.exports = {
       severity: "error",
       comment: "Commands go through src/mount, which composes the parts.",
       from: { path: "^src/cli/" },
-      to: { path: "^src/(vsphere|vddk|xen|nbd|local|fs|image)/" },
+      to: { path: "^src/(vsphere|vddk|xen|https|nbd|local|fs|image)/" },
     },
     ...PROTOCOLS.map((folder) => ({
       name: `${folder}-knows-no-sibling`,
       severity: "error",
-      comment: "Siblings do not import each other; src/mount composes them (vddk and xen may use nbd).",
+      comment: "Siblings do not import each other; src/mount composes them (CARRIERS are below them).",
       from: { path: `^src/${folder}/` },
       to: {
         path: `^src/(${[...PROTOCOLS, "mount", "restore", "lab"].filter((x) => x !== folder).join("|")})/`,
-        ...(folder === "vddk" || folder === "xen" ? { pathNot: "^src/nbd/" } : {}),
+        ...(CARRIERS[folder] === undefined ? {} : { pathNot: CARRIERS[folder] }),
       },
     })),
     {
@@ -99,7 +101,7 @@ module.exports = {
       severity: "error",
       comment: "A stand-in that shares code with what it tests proves nothing.",
       from: { path: "^src/lab/" },
-      to: { path: "^src/(vsphere|vddk|xen|local|fs|snapshot|mount|restore|cli)/" },
+      to: { path: "^src/(vsphere|vddk|xen|https|local|fs|snapshot|mount|restore|cli)/" },
     },
     {
       name: "block-filters-know-no-fuse",

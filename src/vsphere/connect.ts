@@ -3,14 +3,14 @@ import type { Hypervisor } from "../hypervisor.js";
 import type { Logger } from "../log.js";
 import { CookieJar } from "./cookies.js";
 import { translating } from "./fault-errors.js";
-import { HttpClient } from "./http.js";
+import { HttpClient } from "../https/http-client.js";
 import { Vsphere } from "./hypervisor.js";
 import { VSPHERE_LIMITS, type VsphereLimits } from "./limits.js";
 import { parseServerUrl } from "./server-url.js";
 import { commonVersion, loadServiceContent } from "./service-content.js";
 import { Session } from "./session.js";
 import { SoapClient } from "./soap-client.js";
-import type { TlsTrust } from "./tls.js";
+import type { TlsTrust } from "../https/tls.js";
 
 export interface ConnectOptions {
   /** `https://host[:port]` */

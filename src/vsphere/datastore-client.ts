@@ -2,8 +2,8 @@ import { AuthError, DiskIoError, IntegrityError, NotFoundError, type VmmountErro
 import { retry } from "../retry.js";
 import { KIB, bytes, type Bytes } from "../units.js";
 import { type DatastorePath, folderUrl, formatDatastorePath, type NameEncoding } from "./datastore-path.js";
-import type { HttpAnswer } from "./http-exchange.js";
-import type { HeaderReader, HttpClient, HttpRequest } from "./http.js";
+import type { HttpAnswer } from "../https/http-exchange.js";
+import type { HeaderReader, HttpClient, HttpRequest } from "../https/http-client.js";
 import type { VsphereLimits } from "./limits.js";
 import { type Session, SessionExpired } from "./session.js";
 import { BUSY_STATUSES } from "./soap-client.js";

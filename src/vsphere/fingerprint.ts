@@ -1,6 +1,6 @@
 import { VSPHERE_LIMITS } from "./limits.js";
 import { parseServerUrl } from "./server-url.js";
-import { peerFingerprints } from "./tls.js";
+import { peerFingerprints } from "../https/tls.js";
 
 export interface Fingerprints {
   /** Upper-case hex pairs with colons. */

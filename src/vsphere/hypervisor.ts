@@ -22,7 +22,7 @@ import { readConfigFiles } from "./config-files.js";
 import { DatastoreClient } from "./datastore-client.js";
 import { describe, type DescribedVm } from "./describe.js";
 import { translating } from "./fault-errors.js";
-import type { HttpClient } from "./http.js";
+import type { HttpClient } from "../https/http-client.js";
 import { openHttpsDisk } from "./https-disk.js";
 import type { VsphereLimits } from "./limits.js";
 import { locate } from "./locate.js";

@@ -1,8 +1,8 @@
+import type { HttpLimits } from "../https/http-client.js";
 import { MIB } from "../units.js";
 
 /** Every bound of the vSphere client in one place; the reason stands above each value. */
-export interface VsphereLimits {
-  readonly connectMs: number;
+export interface VsphereLimits extends HttpLimits {
   readonly callMs: number;
   readonly waitSeconds: number;
   readonly waitMarginMs: number;
@@ -13,9 +13,6 @@ export interface VsphereLimits {
   readonly taskPollMs: number;
   readonly quiesceMinutes: number;
   readonly responseBytesMax: number;
-  readonly controlConnectionsMax: number;
-  readonly waitConnectionsMax: number;
-  readonly dataConnectionsMax: number;
   readonly objectsMax: number;
   readonly pagesMax: number;
   readonly changedAreasMax: number;

@@ -1,5 +1,5 @@
 import { parseServerUrl } from "./server-url.js";
-import { peerFingerprints, type TlsTrust } from "./tls.js";
+import { peerFingerprints, type TlsTrust } from "../https/tls.js";
 
 /** Looking at a certificate is one handshake. */
 const CONNECT_MS_MAX = 30_000;

@@ -127,6 +127,7 @@ const TESTED_THROUGH: Readonly<Record<string, string>> = {
   "src/cli/umount.ts": "test/unit/cli/commands.ts",
   "src/fs/fuse/": "test/integration/fuse/kernel-driver.ts",
   "src/fs/fuse-native/": "test/integration/fuse/fuse-native.ts",
+  "src/https/": "test/peers/vsphere-vcsim.ts",
   "src/lab/": "test/peers/strangers/govmomi.ts",
   "src/local/": "test/integration/local-folder.ts",
   "src/mount/choose-fuse-driver.ts": "test/integration/fuse-native-job.ts",

@@ -3,9 +3,15 @@ import type { Dispatcher, Pool as UndiciPool } from "undici";
 import { IntegrityError, UnreachableError, VmmountError } from "../errors.js";
 import { DataConnections } from "./data-connections.js";
 import { HttpExchange, type HttpAnswer } from "./http-exchange.js";
-import type { VsphereLimits } from "./limits.js";
-import type { ServerUrl } from "./server-url.js";
 import { trustingConnector, type TlsTrust } from "./tls.js";
+
+export interface HttpLimits {
+  /** TCP and TLS together. */
+  readonly connectMs: number;
+  readonly controlConnectionsMax: number;
+  readonly waitConnectionsMax: number;
+  readonly dataConnectionsMax: number;
+}
 
 /** Calls that may be held for minutes must not starve short ones, nor data reads. */
 export type Lane = "control" | "wait" | "data";
@@ -43,7 +49,7 @@ export class HttpClient implements AsyncDisposable {
   readonly #origin: string;
 
   /** @throws ConfigError for a bad fingerprint */
-  constructor(server: ServerUrl, trust: TlsTrust, limits: VsphereLimits) {
+  constructor(server: { readonly origin: string }, trust: TlsTrust, limits: HttpLimits) {
     const connect = trustingConnector(trust, limits.connectMs);
     const pool = (connections: number): UndiciPool => new Pool(server.origin, { connect, connections, pipelining: 1 });
     this.#origin = server.origin;

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import t from "tap";
-import { InvalidAnswer, parseResponseHead } from "../../../src/vsphere/response-head.js";
+import { InvalidAnswer, parseResponseHead } from "../../../src/https/response-head.js";
 
 const parse = (...lines: readonly string[]) => parseResponseHead(lines.join("\r\n"));
 

@@ -5,7 +5,7 @@ import { ConfigError, errorFacts } from "../../../src/errors.js";
 import { connectVsphere } from "../../../src/vsphere/connect.js";
 import { fetchFingerprint } from "../../../src/vsphere/fingerprint.js";
 import { parseServerUrl } from "../../../src/vsphere/server-url.js";
-import { normalFingerprint } from "../../../src/vsphere/tls.js";
+import { normalFingerprint } from "../../../src/https/tls.js";
 import { recordingLogger } from "../../fixtures/recording-logger.js";
 import { startScriptedVcenter } from "../../fixtures/vsphere/scripted-vcenter.js";
 
