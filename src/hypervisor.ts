@@ -145,6 +145,10 @@ export interface SnapshotSpec {
   readonly description: string;
   /** Ask the guest to flush and freeze its file systems. */
   readonly quiesce: boolean;
+  /** Keep the running guest's memory with its disks: it stands still meanwhile. Never together with `quiesce` or `offline`. */
+  readonly memory?: boolean;
+  /** Shut the guest down first, and start it again afterwards, also after a failure. Never together with the others. */
+  readonly offline?: boolean;
 }
 
 export interface ConfigFile {
