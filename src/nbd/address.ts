@@ -9,6 +9,8 @@ export interface NbdTls {
   readonly ca?: string | undefined;
   /** The name that the certificate must be for, where it is not the host that is connected to. */
   readonly serverName?: string | undefined;
+  /** PEM of the very certificate that the server must show: stands in the place of every other check. */
+  readonly certificate?: string | undefined;
 }
 
 export interface NbdTarget {

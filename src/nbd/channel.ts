@@ -1,5 +1,6 @@
+import { X509Certificate } from "node:crypto";
 import { connect, isIP, type Socket } from "node:net";
-import { connect as tlsConnect } from "node:tls";
+import { connect as tlsConnect, type TLSSocket } from "node:tls";
 import { IntegrityError, UnreachableError, VmmountError } from "../errors.js";
 import { type NbdTarget, type NbdTls, shownTarget } from "./address.js";
 import { Receiver } from "./receiver.js";
@@ -50,21 +51,38 @@ export class Channel {
    * @throws UnreachableError; IntegrityError for plain bytes behind the answer, which anybody on the way may have put there and
    *   which would be taken for the trusted server's
    */
-  async startTls({ ca, serverName }: NbdTls, options: ChannelOptions): Promise<void> {
+  async startTls({ ca, serverName, certificate }: NbdTls, options: ChannelOptions): Promise<void> {
     if (this.receiver.earlyBytes > 0) throw new IntegrityError("the server goes on in plain text where TLS begins");
     const { address } = this.#target;
     const host = serverName ?? (address.kind === "tcp" ? address.host : "localhost");
     const plain = this.#socket;
     plain.removeAllListeners("data");
-    this.#socket = tlsConnect({
+    const pinned = certificate === undefined ? undefined : new X509Certificate(certificate);
+    const secure = tlsConnect({
       socket: plain,
       // An address must not go into the server name extension (RFC 6066 section 3); it is checked all the same.
       ...(isIP(host) === 0 ? { servername: host } : { host }),
       ...(ca !== undefined && { ca }),
+      // Compared below instead, before a byte is sent.
+      ...(pinned !== undefined && { rejectUnauthorized: false }),
     });
-    this.#readStream(this.#socket);
-    this.#listen(this.#socket);
+    this.#socket = secure;
+    this.#readStream(secure);
+    this.#listen(secure);
     await this.#opened("secureConnect", options);
+    if (pinned !== undefined) this.#compare(secure, pinned);
+  }
+
+  #compare(socket: TLSSocket, pinned: X509Certificate): void {
+    // Typed as always there; empty when the server shows none.
+    const seen = (socket.getPeerCertificate() as { readonly fingerprint256?: string }).fingerprint256;
+    if (seen === pinned.fingerprint256) return;
+    const error = new UnreachableError(
+      `${this.#action}: its certificate (SHA-256 ${seen ?? "none"}) is not the expected one (${pinned.fingerprint256})`,
+      { retryable: false },
+    );
+    this.destroy(error);
+    throw error;
   }
 
   /** The next `length` bytes. @throws the failure of the connection */

@@ -12,6 +12,8 @@ import {
   HANDSHAKE,
   INFO,
   INIT_MAGIC,
+  NAMED_EXPORT_ZEROES,
+  namedExport,
   OPTION,
   OPTION_ERROR,
   OPTION_ERROR_BIT,
@@ -45,6 +47,8 @@ export interface NbdExport {
 const OPTION_REPLY_BYTES_MAX = 4 * TEXT_BYTES_MAX;
 /** NBD_OPT_GO is answered by an export, two block sizes, a name and a description; a talkative server is cut off. */
 const OPTION_REPLIES_MAX = 64;
+/** What every server without a word on block sizes takes; XAPI ends the connection at anything smaller. */
+const SILENT_BLOCK_BYTES = 512;
 /** doc/proto.md, "Block size constraints": a power of 2 up to 64 KiB. */
 const BLOCK_BYTES_MIN_MAX = 64 * 1024;
 
@@ -55,7 +59,7 @@ const BLOCK_BYTES_MIN_MAX = 64 * 1024;
  */
 export async function negotiate(channel: Channel, target: NbdTarget, options: ChannelOptions): Promise<NbdExport> {
   const shown = shownTarget(target);
-  await greet(channel, shown);
+  const { omitsZeroes } = await greet(channel, shown);
   if (target.tls !== undefined) {
     const { type, data } = await singleReply(channel, OPTION.STARTTLS);
     if (type !== OPTION_REPLY.ACK) throw refusal(`${shown} does not speak TLS`, type, data);
@@ -67,15 +71,17 @@ export async function negotiate(channel: Channel, target: NbdTarget, options: Ch
     throw refusal(`${shown} wants TLS`, structured.type, structured.data);
   }
   const allocationContext = isStructured ? await askAllocation(channel, target.exportName) : undefined;
-  return { ...(await go(channel, target, shown)), isStructured, allocationContext };
+  const offered = (await go(channel, target, shown)) ?? (await nameExport(channel, target.exportName, omitsZeroes));
+  return { ...offered, isStructured, allocationContext };
 }
 
-async function greet(channel: Channel, shown: string): Promise<void> {
+async function greet(channel: Channel, shown: string): Promise<{ readonly omitsZeroes: boolean }> {
   const { init, option, flags } = greeting.decode(viewOf(await channel.read(greeting.size)), 0);
   if (init !== INIT_MAGIC || option !== OPTION_MAGIC || (flags & HANDSHAKE.FIXED_NEWSTYLE) === 0) {
     throw new UnreachableError(`Cannot use ${shown}: it speaks no NBD, or one from before 2011`, { retryable: false });
   }
   channel.write(encoded(u32be, HANDSHAKE.FIXED_NEWSTYLE | (flags & HANDSHAKE.NO_ZEROES)));
+  return { omitsZeroes: (flags & HANDSHAKE.NO_ZEROES) !== 0 };
 }
 
 interface OptionReply {
@@ -129,7 +135,8 @@ async function askAllocation(channel: Channel, exportName: string): Promise<numb
 
 type Offered = Omit<NbdExport, "isStructured" | "allocationContext">;
 
-async function go(channel: Channel, target: NbdTarget, shown: string): Promise<Offered> {
+/** @returns undefined when the server does not know the option, as those from before 2016 and that of XAPI */
+async function go(channel: Channel, target: NbdTarget, shown: string): Promise<Offered | undefined> {
   const wanted = [INFO.BLOCK_SIZE];
   const infos = Buffer.concat([encoded(u16be, wanted.length), ...wanted.map((info) => encoded(u16be, info))]);
   sendOption(channel, OPTION.GO, Buffer.concat([text32(target.exportName), infos]));
@@ -139,6 +146,7 @@ async function go(channel: Channel, target: NbdTarget, shown: string): Promise<O
   for (;;) {
     const { value, done } = await answers.next();
     if (done === true) {
+      if (value.type === OPTION_ERROR.UNSUPPORTED) return undefined;
       if (value.type !== OPTION_REPLY.ACK) throw refusal(`Cannot open ${shown}`, value.type, value.data);
       break;
     }
@@ -153,6 +161,23 @@ async function go(channel: Channel, target: NbdTarget, shown: string): Promise<O
     }
   }
   if (offered === undefined) throw new IntegrityError("the server does not tell the size of the export");
+  return described(offered, sizes);
+}
+
+/** The old way in: a server that does not have the export has no way to say so, and closes the connection. */
+async function nameExport(channel: Channel, name: string, omitsZeroes: boolean): Promise<Offered> {
+  const data = Buffer.from(name, "utf8");
+  if (data.length > TEXT_BYTES_MAX) throw new RangeError(`Cannot send a name of ${data.length} bytes`);
+  sendOption(channel, OPTION.EXPORT_NAME, data);
+  const { size, flags } = namedExport.decode(viewOf(await channel.read(namedExport.size)), 0);
+  if (!omitsZeroes) await channel.read(NAMED_EXPORT_ZEROES);
+  return described({ size: bytes(size), flags }, { minimum: SILENT_BLOCK_BYTES, maximum: PAYLOAD_BYTES_MAX });
+}
+
+function described(
+  offered: { readonly size: Bytes; readonly flags: number },
+  sizes: { readonly minimum: number; readonly maximum: number },
+): Offered {
   const has = (flag: number): boolean => (offered.flags & flag) !== 0;
   return {
     size: offered.size,

@@ -16,6 +16,8 @@ export interface NbdSourceOptions extends ConnectionOptions {
   /** Used as far as the server says that it serves several as one. */
   readonly connectionsMax: number;
   readonly holes: "asked of the server" | "not asked for";
+  /** What is served never changes: several connections are as one, whether the server says so or not. */
+  readonly isFrozen?: boolean;
 }
 
 /**
@@ -38,7 +40,8 @@ export class NbdSource implements BlockSource {
     this.#options = options;
     this.#agreed = first.agreed;
     this.size = first.agreed.size;
-    const count = first.agreed.takesManyConnections ? Math.min(options.connectionsMax, CONNECTIONS_MAX) : 1;
+    const isOne = first.agreed.takesManyConnections || options.isFrozen === true;
+    const count = isOne ? Math.min(options.connectionsMax, CONNECTIONS_MAX) : 1;
     this.#slots = Array.from({ length: Math.max(1, count) }, () => undefined);
     this.#slots[0] = { opening: Promise.resolve(first), opened: first, waiting: 0 };
     if (options.holes === "asked of the server" && first.agreed.allocationContext !== undefined) {

@@ -55,6 +55,9 @@ export const OPTION_ERROR = {
 /** What an INFO reply tells; its first field. */
 export const INFO = { EXPORT: 0, NAME: 1, DESCRIPTION: 2, BLOCK_SIZE: 3 } as const;
 export const exportInfo = struct({ type: u16be, size: u64be, flags: u16be }, 12, "NBD_INFO_EXPORT");
+/** The answer to EXPORT_NAME, which has no head; zeroes follow unless both sides left them out. */
+export const namedExport = struct({ size: u64be, flags: u16be }, 10, "NBD_OPT_EXPORT_NAME");
+export const NAMED_EXPORT_ZEROES = 124;
 /** In bytes. */
 export const blockSizeInfo = struct(
   { type: u16be, minimum: u32be, preferred: u32be, maximum: u32be },

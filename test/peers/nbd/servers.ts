@@ -8,6 +8,7 @@ import { patternBytes } from "../../fixtures/block/memory.js";
 import { blockSourceContract } from "../../fixtures/contract/block-source.js";
 import { nbdkitFile, nbdkitTls, qemuNbd, writeImage } from "../../fixtures/nbd/peers.js";
 import { scratch } from "../../fixtures/scratch.js";
+import { selfSigned } from "../../fixtures/self-signed.js";
 import { failureOf } from "../../fixtures/snapshot-session.js";
 
 const OPTIONS: NbdSourceOptions = {
@@ -100,9 +101,11 @@ async function removed(socket: string): Promise<string> {
 void t.test("a server is trusted by its certificate only", async (t) => {
   const image = await writeImage(t, patternBytes(MIB));
   const { target, ca } = await nbdkitTls(t, image);
+  const other = selfSigned().cert.toString();
   const cases: Readonly<Record<string, [NbdTarget, RegExp]>> = {
     "an unknown CA": [{ ...target, tls: {} }, /self.signed certificate/i],
     "another name": [{ ...target, tls: { ca, serverName: "xen1.example.org" } }, /altnames|does not match/i],
+    "another pinned certificate": [{ ...target, tls: { certificate: other } }, /is not the expected one/],
     "no TLS": [{ ...target, tls: undefined }, /TLS only|wants TLS/],
   };
   for (const [what, [wrong, message]] of Object.entries(cases)) {
@@ -110,6 +113,8 @@ void t.test("a server is trusted by its certificate only", async (t) => {
   }
   await using named = await open({ ...target, tls: { ca, serverName: "localhost" } });
   t.equal(named.size, MIB);
+  await using pinned = await open({ ...target, tls: { certificate: ca, serverName: "xen1.example.org" } });
+  t.equal(pinned.size, MIB);
   const plain = await nbdkitFile(t, image);
   t.match(await failureOf(open({ ...plain.target, tls: { ca } })), { message: /does not speak TLS/ });
 });
