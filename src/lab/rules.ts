@@ -2,7 +2,7 @@ import { z } from "zod";
 import { ConfigError } from "../errors.js";
 
 const match = z.strictObject({
-  /** SOAP method (`CreateSnapshot_Task`), HTTP method (`GET`), or absent for any. */
+  /** SOAP or XAPI method (`CreateSnapshot_Task`, `VM.snapshot`), HTTP method (`GET`), or absent for any. */
   method: z.string().optional(),
   /** Beginning of the URL's path: `/sdk`, `/folder/web01/`. */
   path: z.string().optional(),
@@ -11,12 +11,15 @@ const match = z.strictObject({
 });
 
 const action = z.discriminatedUnion("kind", [
-  /** A fault by its vSphere name: of the call, or as the error of the task that the call starts. */
+  /** A fault by its name on that server: of the call, or as the error of the task that the call starts. */
   z.strictObject({
     kind: z.literal("fault"),
     name: z.string(),
     message: z.string().optional(),
+    /** vSphere: fields of the fault. */
     fields: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])).default({}),
+    /** XAPI: parameters behind the code. */
+    parameters: z.array(z.string()).default([]),
     where: z.enum(["call", "task"]).default("call"),
   }),
   /** An HTTP status with a page of HTML, as a proxy or an overloaded host answers. */
@@ -65,6 +68,10 @@ const settings = z.strictObject({
   changedAreasMax: z.number().int().min(1).default(2000),
   /** Links that a chain may have: vSphere stops at 32 snapshots. */
   snapshotDepthMax: z.number().int().min(1).max(32).default(32),
+  /** XAPI: how long a disk stays in use after the last transfer from it has ended. */
+  detachMs: z.number().int().min(0).max(600_000).default(100),
+  /** XAPI: how long the answer to a wrong password takes. Real hosts: 5 s. */
+  wrongPasswordMs: z.number().int().min(0).max(60_000).default(200),
 });
 
 const rulesDocument = z.strictObject({

@@ -21,16 +21,31 @@ export interface LabCertificate {
 /** Days that the certificate is good for: longer than any lab lives. */
 const DAYS = 3650;
 
+/** Who a certificate is for. */
+interface CertificateNames {
+  readonly commonName: string;
+  /** Alternative names, as openssl writes them: `IP:127.0.0.1`, `DNS:localhost`. */
+  readonly alternatives: readonly string[];
+}
+
+/** The certificate of a lab directory, made once. @throws MissingCapabilityError without the openssl program */
+export function labCertificate(directory: string): Promise<LabCertificate> {
+  const name = hostname();
+  return keptCertificate(join(stateFolder(directory), "tls"), {
+    commonName: name,
+    alternatives: ["IP:127.0.0.1", "IP:::1", "DNS:localhost", `DNS:${name}`],
+  });
+}
+
 /**
- * The certificate of a lab directory, made once. Node can read certificates but not issue them, so openssl does.
+ * The certificate in a folder, made when there is none. Node can read certificates but not issue them, so openssl does.
  * @throws MissingCapabilityError without the openssl program
  */
-export async function labCertificate(directory: string): Promise<LabCertificate> {
-  const folder = join(stateFolder(directory), "tls");
+export async function keptCertificate(folder: string, names: CertificateNames): Promise<LabCertificate> {
   const path = join(folder, "certificate.pem");
   let certificate = await readIfThere(path);
   if (certificate === undefined) {
-    await issue(folder);
+    await issue(folder, names);
     certificate = await readFile(path, "utf8");
   }
   const key = await readFile(join(folder, "key.pem"), "utf8");
@@ -38,17 +53,16 @@ export async function labCertificate(directory: string): Promise<LabCertificate>
 }
 
 /** Into a folder of its own that is renamed when complete: a lab that dies half-way leaves no half certificate. */
-async function issue(folder: string): Promise<void> {
+async function issue(folder: string, { commonName, alternatives }: CertificateNames): Promise<void> {
   const fresh = `${folder}.${randomBytes(4).toString("hex")}`;
   await mkdir(fresh, { recursive: true, mode: 0o700 });
-  const name = hostname();
-  const names = ["IP:127.0.0.1", "IP:::1", "DNS:localhost", `DNS:${name}`].join(",");
   try {
     const { stdout } = await run("openssl", [
       ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc"],
       ...["-keyout", "-", "-out", join(fresh, "certificate.pem"), "-days", String(DAYS)],
       // A common name has at most 64 characters; the names that count are the alternative ones.
-      ...["-subj", `/O=vmmount lab/CN=${name.slice(0, 64)}`, "-addext", `subjectAltName=${names}`],
+      ...["-subj", `/O=vmmount lab/CN=${commonName.slice(0, 64)}`],
+      ...["-addext", `subjectAltName=${alternatives.join(",")}`],
     ]);
     await writeFile(join(fresh, "key.pem"), stdout, { mode: 0o600 });
     await rename(fresh, folder);
