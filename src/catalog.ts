@@ -92,6 +92,8 @@ const catalogSchema = z.object({
   }),
   /** Names of the VM's configuration files beside this catalog. */
   configFiles: z.array(text),
+  /** Files made of disks and configuration, such as the .xva of a Xen VM. Absent where there is none. */
+  archives: z.array(text).optional(),
   disks: z.array(z.discriminatedUnion("included", [includedDisk, excludedDisk])),
 });
 

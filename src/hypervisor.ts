@@ -1,5 +1,6 @@
 import type { BlockSource } from "./block-source.js";
 import type { LocatorForm, PowerState } from "./locator.js";
+import type { Transport } from "./transports.js";
 import type { Bytes } from "./units.js";
 
 export interface CallOptions {
@@ -19,7 +20,7 @@ export interface TaskOptions extends CallOptions {
 
 export interface ServerIdentity {
   readonly kind: "vsphere" | "xen" | "dir";
-  /** `https://host:port`, without path or credentials; `dir:///srv/vms` for a folder. */
+  /** `https://host:port` or `xen://host:port`, without path or credentials; `dir:///srv/vms` for a folder. */
   readonly url: string;
   /** Such as "VMware vCenter Server 8.0.2". */
   readonly product: string;
@@ -115,6 +116,8 @@ export interface VmDescription {
   readonly consolidationNeeded: boolean;
   /** Reasons why a snapshot is bound to fail, in the server's words; empty = none known. */
   readonly snapshotObstacles: readonly string[];
+  /** Why this server cannot ask the guest to flush its file systems, whatever runs in it; absent where it can. */
+  readonly quiesceObstacle?: string;
   /**
    * What shows that the VM runs or its disks are being written, in words. Only from a server without snapshots: there
    * it means that bytes change while they are read.
@@ -155,6 +158,15 @@ export interface ConfigFile {
   /** A bare file name, safe to show: no separator, no control characters. */
   readonly name: string;
   readonly bytes: Uint8Array;
+}
+
+export interface OpenDiskOptions extends TaskOptions {
+  /** "off": holes are not asked for. */
+  readonly allocation?: "auto" | "off" | undefined;
+  /** Undefined = the server's usual one. */
+  readonly transport?: Transport | undefined;
+  /** An absolute path: where bytes are kept that the server gives once and in order only. */
+  readonly spoolDirectory?: string | undefined;
 }
 
 export interface OpenedDisk {
@@ -224,14 +236,14 @@ export interface Hypervisor extends AsyncDisposable {
   removeSnapshot(snapshot: string, options: TaskOptions): Promise<void>;
 
   /**
-   * The disk's bytes as frozen by the snapshot; without one, where the server makes none. `allocation: "off"` does not ask for holes.
+   * The disk's bytes as frozen by the snapshot; without one, where the server makes none.
    * @throws MissingCapabilityError for a format that cannot be read
    */
   openDisk(
     at: { readonly vm: string; readonly snapshot: string | undefined; readonly disk: DiskDescription },
-    options: CallOptions & { readonly allocation?: "auto" | "off" | undefined },
+    options: OpenDiskOptions,
   ): Promise<OpenedDisk>;
 
-  /** The VM's configuration files (.vmx, .nvram) as they are now. */
-  readConfig(vm: string, options: CallOptions): Promise<ConfigFile[]>;
+  /** The VM's configuration files: .vmx and .nvram as they are now; ova.xml of the snapshot, on Xen. */
+  readConfig(vm: string, options: CallOptions & { readonly snapshot?: string | undefined }): Promise<ConfigFile[]>;
 }

@@ -19,9 +19,11 @@ export function personalDefaults(
 ): Partial<Record<SettingKey, string | number>> {
   if (person.uid === 0) return {};
   const state = absolute(env["XDG_STATE_HOME"]) ?? join(absolute(env["HOME"]) ?? person.home, ".local/state");
+  const cache = absolute(env["XDG_CACHE_HOME"]) ?? join(absolute(env["HOME"]) ?? person.home, ".cache");
   const runtime = absolute(env["XDG_RUNTIME_DIR"]);
   return {
     "state.dir": join(state, "vmmount"),
+    "cache.dir": join(cache, "vmmount"),
     // The name can be guessed: whoever uses it checks that nobody else made it.
     "runtime.dir": runtime === undefined ? `/tmp/vmmount-${person.uid}` : join(runtime, "vmmount"),
     "mount.uid": person.uid,

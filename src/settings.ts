@@ -3,6 +3,7 @@ import { folderOfDirUrl, isDirUrl } from "./dir-url.js";
 import { LOG_LEVEL_DEFAULT, LOG_LEVELS } from "./log.js";
 import type { RetryPolicy } from "./retry.js";
 import { parseTransports } from "./transports.js";
+import { httpsOfXenUrl, isXenUrl } from "./xen-url.js";
 import { KIB, MIB, parseBytes, parseDurationMs } from "./units.js";
 
 /** Text from the environment or a flag, text or a number from TOML; what `parse` throws is the message. */
@@ -135,7 +136,7 @@ export const SETTINGS = {
     parsed('Write transports such as "nbdssl:https", or "auto"', parseTransports),
     "auto",
     "VMMOUNT_TRANSPORT",
-    "how to read vSphere disks, in order: some of san:hotadd:nbdssl:nbd:https; auto: all that can be used here",
+    "how to read disks, in order: vSphere some of san:hotadd:nbdssl:nbd:https, Xen some of nbd:http; auto: all that can be used here",
   ),
   "mount.passthrough": setting(
     z.enum(["auto", "off"]),
@@ -207,6 +208,12 @@ export const SETTINGS = {
     "VMMOUNT_STATE_DIR",
     "journals of snapshot sessions and logs; survives a reboot; a normal user's: $XDG_STATE_HOME/vmmount",
   ),
+  "cache.dir": setting(
+    z.string().startsWith("/"),
+    "/var/cache/vmmount",
+    "VMMOUNT_CACHE_DIR",
+    "room for disks that a Xen host without NBD gives only once and in order; a normal user's: $XDG_CACHE_HOME/vmmount",
+  ),
   "runtime.dir": setting(
     z.string().startsWith("/"),
     "/run/vmmount",
@@ -228,23 +235,27 @@ const fingerprintText = z
   );
 
 const serverUrl = z.string().superRefine((url, context) => {
-  const message = isDirUrl(url) ? dirUrlFault(url) : httpsUrlFault(url);
+  const message = isDirUrl(url)
+    ? faultOf(() => folderOfDirUrl(url))
+    : isXenUrl(url)
+      ? faultOf(() => httpsOfXenUrl(url))
+      : httpsUrlFault(url);
   if (message !== undefined) context.addIssue({ code: "custom", message });
 });
 
 function httpsUrlFault(url: string): string | undefined {
   if (!/^https:\/\/[^/?#@\s]+\/?$/.test(url)) {
     return (
-      'Cannot use this URL: write "https://host" or "https://host:port", without user or path, ' +
-      'or "dir:///srv/vms" for a folder of VMs'
+      'Cannot use this URL: write "https://host" or "https://host:port" for vSphere, "xen://host" for a Xen pool, without ' +
+      'user or path, or "dir:///srv/vms" for a folder of VMs'
     );
   }
   return URL.canParse(url) ? undefined : "Cannot use this URL: its host or port is not possible";
 }
 
-function dirUrlFault(url: string): string | undefined {
+function faultOf(parse: () => unknown): string | undefined {
   try {
-    folderOfDirUrl(url);
+    parse();
     return undefined;
   } catch (error) {
     return (error as Error).message;

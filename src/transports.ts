@@ -1,8 +1,14 @@
 import { closeNames } from "./close-names.js";
 
-/** How disk bytes come from vSphere: VMware's library has all but the last. */
-export const TRANSPORTS = ["san", "hotadd", "nbdssl", "nbd", "https"] as const;
+/** How disk bytes come from a server; `nbd` is VMware's own there, and the real one on Xen. */
+export const TRANSPORTS = ["san", "hotadd", "nbdssl", "nbd", "https", "http"] as const;
 export type Transport = (typeof TRANSPORTS)[number];
+
+/** Of each kind of server, in the order of preference. VMware's library has all of vSphere's but the last. */
+export const TRANSPORTS_OF = {
+  vsphere: ["san", "hotadd", "nbdssl", "nbd", "https"],
+  xen: ["nbd", "http"],
+} as const satisfies Record<string, readonly Transport[]>;
 
 /** As a setting or option has them: in the order in which they are tried; "auto" = what can be used here. */
 export type TransportOrder = readonly Transport[] | "auto";

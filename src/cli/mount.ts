@@ -121,7 +121,7 @@ function describeSnapshot({ snapshot }: SessionStatus): string {
 function describeMount(status: SessionStatus): string {
   const disks = status.disks.map((disk) =>
     disk.included
-      ? [disk.node, disk.label, size(disk.capacity), `${size(disk.allocated)} to read`, `${disk.node}-flat.vmdk`]
+      ? [disk.node, disk.label, size(disk.capacity), `${size(disk.allocated)} to read`, disk.file ?? ""]
       : [disk.node, disk.label, size(disk.capacity), "NOT INCLUDED", disk.reason ?? ""],
   );
   return [

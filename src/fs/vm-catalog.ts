@@ -6,10 +6,14 @@ import { diskNodeName } from "../hypervisor.js";
 import { VERSION } from "../version.js";
 import type { VmContents } from "./vm-contents.js";
 
-/** The names that a disk has in a mount. */
-export function diskFileNames(disk: DiskDescription): { readonly flat: string; readonly descriptor: string } {
+/** The names that a disk has in a mount; Xen's images need no descriptor. */
+export function diskFileNames(disk: DiskDescription): {
+  readonly image: string;
+  readonly descriptor: string | undefined;
+} {
   const node = diskNodeName(disk.node);
-  return { flat: `${node}-flat.vmdk`, descriptor: `${node}.vmdk` };
+  if (disk.node.bus === "xvd") return { image: `${node}.raw`, descriptor: undefined };
+  return { image: `${node}-flat.vmdk`, descriptor: `${node}.vmdk` };
 }
 
 /**
@@ -62,6 +66,7 @@ export function catalogOf(contents: VmContents): Catalog {
       consistency: contents.consistency,
     },
     configFiles: contents.configFiles.map(({ name }) => name),
+    ...(contents.archives.length > 0 && { archives: contents.archives.map(({ name }) => name) }),
     disks: vm.disks.map((disk) => catalogDisk(disk, contents)),
   };
 }
@@ -87,8 +92,8 @@ function catalogDisk(disk: DiskDescription, contents: VmContents): CatalogDisk {
     return {
       ...facts,
       included: true,
-      file: names.flat,
-      descriptor: names.descriptor,
+      file: names.image,
+      descriptor: names.descriptor ?? null,
       transport: opened.transport,
       refusedTransports: [...opened.refused],
       allocation: opened.allocation,

@@ -15,6 +15,14 @@ export interface VmDisk {
   readonly allocation: string;
 }
 
+/** The whole VM as one file, made of its disks: the .xva of a Xen VM. */
+export interface VmArchive {
+  readonly format: "xva";
+  readonly name: string;
+  /** Reads the disks; stays the caller's. */
+  readonly source: BlockSource;
+}
+
 /** A VM as plain data and open disks: frozen by a snapshot, or as it lies there. */
 export interface VmContents {
   readonly server: ServerIdentity;
@@ -22,5 +30,6 @@ export interface VmContents {
   readonly snapshot: Moment;
   readonly consistency: "quiesced" | "crash" | "offline" | "inconsistent";
   readonly configFiles: readonly ConfigFile[];
+  readonly archives: readonly VmArchive[];
   readonly disks: readonly VmDisk[];
 }

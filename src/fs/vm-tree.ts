@@ -18,7 +18,8 @@ export interface TreeOwner {
 const HARDWARE_VERSION_DEFAULT = "4";
 
 /**
- * The mount of one VM: catalog.json, its configuration files, and for each disk a descriptor and the flat image. All
+ * The mount of one VM: catalog.json, its configuration files, archives of the whole VM, and for each disk the flat image, with
+ * a descriptor where the format has one. All
  * times are the snapshot's; inodes depend on the VM and the disk, not on the snapshot, so the same disk is the same
  * file on every run.
  * @throws IntegrityError when a disk is neither open nor excluded, has another size than described, or when a
@@ -65,13 +66,13 @@ function vmFiles(contents: VmContents): TreeFile[] {
   return [
     textFile(CATALOG_NAME, "catalog", formatCatalog(catalogOf(contents))),
     ...contents.configFiles.map(({ name, bytes }) => file(name, `config ${name}`, memoryFile(bytes))),
+    ...contents.archives.map(({ format, name, source }) => file(name, `archive ${format}`, imageFile(source))),
     ...contents.disks.flatMap((opened) => {
       const disk = describedDisk(opened, contents);
-      const names = diskFileNames(disk);
-      return [
-        textFile(names.descriptor, `descriptor ${disk.key}`, descriptorText(disk, contents)),
-        file(names.flat, `disk ${disk.key}`, imageFile(opened.source, opened.extents)),
-      ];
+      const { image, descriptor } = diskFileNames(disk);
+      const files = [file(image, `disk ${disk.key}`, imageFile(opened.source, opened.extents))];
+      if (descriptor === undefined) return files;
+      return [textFile(descriptor, `descriptor ${disk.key}`, descriptorText(disk, contents)), ...files];
     }),
   ];
 }
@@ -95,7 +96,7 @@ function descriptorText(disk: DiskDescription, contents: VmContents): string {
   const { hardware } = contents.vm;
   const descriptor = flatDescriptor({
     capacity: disk.capacity,
-    extentName: diskFileNames(disk).flat,
+    extentName: diskFileNames(disk).image,
     adapter: adapterOf(disk),
     hardwareVersion: /^vmx-0*(\d{1,3})$/.exec(hardware.version ?? "")?.[1] ?? HARDWARE_VERSION_DEFAULT,
     cid: contentId(

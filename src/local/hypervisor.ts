@@ -7,6 +7,7 @@ import {
   diskNodeName,
   type Hypervisor,
   type InventoryEntry,
+  type OpenDiskOptions,
   type OpenedDisk,
   type ServerIdentity,
   type Snapshot,
@@ -87,7 +88,7 @@ export class LocalFolder implements Hypervisor {
 
   async openDisk(
     at: { readonly vm: string; readonly disk: DiskDescription },
-    { signal, allocation }: CallOptions & { readonly allocation?: "auto" | "off" | undefined },
+    { signal, allocation }: OpenDiskOptions,
   ): Promise<OpenedDisk> {
     signal.throwIfAborted();
     const { disk } = at;

@@ -8,6 +8,7 @@ import type { Hypervisor } from "../hypervisor.js";
 import type { Logger } from "../log.js";
 import type { Settings } from "../settings.js";
 import type { SessionFacts } from "../snapshot/journal-record.js";
+import { httpsOfXenUrl, isXenUrl, xenUrl } from "../xen-url.js";
 
 /** Everything needed to log in to one server; of a folder of VMs, the URL alone counts. */
 export interface Connection {
@@ -24,7 +25,7 @@ export interface Connection {
 
 /** What the command line and the environment say about the server. */
 export interface ServerChoice {
-  /** A configured name, or an https or dir URL. */
+  /** A configured name, or an https, xen or dir URL. */
   readonly server?: string | undefined;
   readonly user?: string | undefined;
   readonly caFile?: string | undefined;
@@ -62,7 +63,7 @@ function onlyServer(config: Config): ConfiguredServer {
   if (first !== undefined && others.length === 0) return first;
   if (first === undefined) {
     throw new ConfigError("Cannot choose a server: none is configured", {
-      hint: "Give --server https://vcenter.example.org --user NAME, or --server dir:///FOLDER, or write a [server.NAME] table into /etc/vmmount/config.toml",
+      hint: "Give --server https://vcenter.example.org (a Xen pool: xen://host.example.org) --user NAME, or --server dir:///FOLDER, or write a [server.NAME] table into /etc/vmmount/config.toml",
     });
   }
   const names = [...config.servers.keys()].join(", ");
@@ -75,6 +76,7 @@ function namedServer(config: Config, wanted: string, names: readonly string[]): 
   const configured = config.servers.get(wanted);
   if (configured !== undefined) return configured;
   if (/^https:\/\//i.test(wanted)) return serverFromUrl(wanted);
+  if (isXenUrl(wanted)) return serverFromXenUrl(wanted);
   if (isDirUrl(wanted)) return serverFromDirUrl(wanted);
   const close = closeNames(wanted, names, 1)[0];
   throw new UsageError(`Cannot use server "${wanted}": it is not configured`, {
@@ -83,7 +85,7 @@ function namedServer(config: Config, wanted: string, names: readonly string[]): 
         ? `Did you mean "${close}"?`
         : names.length > 0
           ? `Configured servers: ${names.join(", ")}`
-          : "Give an https URL or dir:///FOLDER, or write a [server.NAME] table into /etc/vmmount/config.toml",
+          : "Give an https or xen URL or dir:///FOLDER, or write a [server.NAME] table into /etc/vmmount/config.toml",
   });
 }
 
@@ -98,6 +100,18 @@ function serverFromUrl(text: string): ConfiguredServer {
     );
   }
   return { name: url.host, url: url.origin, origin: undefined };
+}
+
+function serverFromXenUrl(text: string): ConfiguredServer {
+  try {
+    const url = xenUrl(text);
+    return { name: new URL(httpsOfXenUrl(text)).host, url, origin: undefined };
+  } catch (error) {
+    throw new UsageError(errorChain(error).replace(/\/\/[^/@]*@/, "//…@"), {
+      cause: error,
+      hint: "User and password have options of their own (--user, --password-file)",
+    });
+  }
 }
 
 function serverFromDirUrl(text: string): ConfiguredServer {
@@ -144,16 +158,17 @@ export async function openHypervisor(connection: Connection, logger: Logger, sig
     const { openLocalFolder } = await import("../local/connect.js");
     return await openLocalFolder(connection.url, logger);
   }
-  // The HTTP client takes a quarter of a second to load: commands that only talk to a daemon do without it.
-  const { connectVsphere } = await import("../vsphere/connect.js");
-  return await connectVsphere({
+  const options = {
     url: connection.url,
     user: connection.user,
     password: connection.password.reveal(),
     tls: { ca: connection.ca, fingerprint: connection.fingerprint, insecure: connection.insecure },
     logger,
     signal,
-  });
+  };
+  // The HTTP client takes a quarter of a second to load: commands that only talk to a daemon do without it.
+  const { connectVsphere } = await import("../vsphere/connect.js");
+  return await connectVsphere(options);
 }
 
 /** What VMware's library wants to know of the server's certificate. @throws UnreachableError */

@@ -26,6 +26,8 @@ export const diskStatusSchema = z.object({
   capacity: z.number(),
   allocated: z.number(),
   included: z.boolean(),
+  /** Its name in the mount; absent when it is not included, and from daemons before 0.2. */
+  file: z.string().optional(),
   reason: z.string().optional(),
   transport: z.string().optional(),
   /** Transports that were tried before, and why they could not be used. */

@@ -1,8 +1,8 @@
-import { errorChain, MissingCapabilityError, UnreachableError, VmmountError } from "../errors.js";
-import { type DiskDescription, diskNodeName, type Hypervisor, type OpenedDisk } from "../hypervisor.js";
+import { errorChain, MissingCapabilityError, UnreachableError, UsageError, VmmountError } from "../errors.js";
+import { type DiskDescription, diskNodeName, type Hypervisor, type OpenedDisk, type Progress } from "../hypervisor.js";
 import type { Logger } from "../log.js";
 import type { Settings } from "../settings.js";
-import { type Transport, TRANSPORTS } from "../transports.js";
+import { type Transport, type TransportOrder, TRANSPORTS_OF } from "../transports.js";
 import { findVddk, hasVddk, type VddkLibrary } from "../vddk/find-library.js";
 import type { VddkHost, VddkServiceOptions } from "../vddk/vddk-service.js";
 import { type Connection, thumbprintOf } from "./connection.js";
@@ -20,6 +20,7 @@ export interface DiskTransportsParts {
   readonly logger: Logger;
   /** The program that runs as the VDDK host: this one. */
   readonly program: string;
+  readonly onProgress: (progress: Progress) => void;
 }
 
 interface Refusal {
@@ -28,8 +29,8 @@ interface Refusal {
 }
 
 /**
- * Opens each disk over the first transport that works, and remembers why the ones before did not. A server other than vSphere
- * has its own way and no choice.
+ * Opens each disk over the first transport that works, and remembers why the ones before did not. A folder of VMs has its own
+ * way and no choice.
  */
 export class DiskTransports implements AsyncDisposable {
   readonly #parts: DiskTransportsParts;
@@ -50,13 +51,16 @@ export class DiskTransports implements AsyncDisposable {
   /** @throws MissingCapabilityError when only VMware's library would do and it is not there */
   static async choose(parts: DiskTransportsParts): Promise<DiskTransports> {
     const { hypervisor, settings } = parts;
-    if (hypervisor.identity.kind !== "vsphere") return new DiskTransports(parts, [], undefined);
+    const { kind } = hypervisor.identity;
+    if (kind === "dir") return new DiskTransports(parts, [], undefined);
     const wanted = settings["mount.transport"];
+    refuseOfOthers(wanted, kind);
+    if (kind === "xen") return new DiskTransports(parts, wanted === "auto" ? TRANSPORTS_OF.xen : wanted, undefined);
     const libdir = settings["vddk.libdir"];
     if (wanted === "auto") {
       const isThere = libdir !== "" || (await hasVddk(libdir));
       const library = isThere ? await findVddk(libdir) : undefined;
-      return new DiskTransports(parts, library === undefined ? ["https"] : TRANSPORTS, library);
+      return new DiskTransports(parts, library === undefined ? ["https"] : TRANSPORTS_OF.vsphere, library);
     }
     const needsLibrary = wanted.some((transport) => transport !== "https");
     try {
@@ -121,15 +125,22 @@ export class DiskTransports implements AsyncDisposable {
   async open(disk: DiskDescription, snapshot: string | undefined, signal: AbortSignal): Promise<OpenedDisk> {
     const { hypervisor, settings, vm, logger } = this.#parts;
     const allocation = settings["mount.allocation"];
-    if (this.#order.length === 0) return hypervisor.openDisk({ vm, snapshot, disk }, { signal, allocation });
+    const at = { vm, snapshot, disk };
+    if (this.#order.length === 0) return hypervisor.openDisk(at, { signal, allocation });
     const refused: Refusal[] = [];
     let last: unknown;
     for (const transport of this.#order) {
       signal.throwIfAborted();
       try {
         const opened =
-          transport === "https"
-            ? await hypervisor.openDisk({ vm, snapshot, disk }, { signal, allocation })
+          transport === "https" || hypervisor.identity.kind === "xen"
+            ? await hypervisor.openDisk(at, {
+                signal,
+                allocation,
+                transport,
+                spoolDirectory: settings["cache.dir"],
+                onProgress: this.#parts.onProgress,
+              })
             : await this.#openThroughLibrary(disk, snapshot, { mode: transport, signal });
         return { ...opened, refused };
       } catch (error) {
@@ -209,10 +220,23 @@ export class DiskTransports implements AsyncDisposable {
   }
 }
 
+/** One setting serves every server: what it names for the other kind is a mistake that is better told than left out. */
+function refuseOfOthers(wanted: TransportOrder, kind: keyof typeof TRANSPORTS_OF): void {
+  const own: readonly Transport[] = TRANSPORTS_OF[kind];
+  const other = wanted === "auto" ? undefined : wanted.find((transport) => !own.includes(transport));
+  if (other === undefined) return;
+  throw new UsageError(
+    `Cannot use transport "${other}": ${kind === "xen" ? "a Xen pool" : "vSphere"} has none of that name`,
+    {
+      hint: `Write some of ${own.join(":")}, or "auto"`,
+    },
+  );
+}
+
 /** What starts VMware's library for a VM. @throws UnreachableError when the server's certificate cannot be seen */
 async function vddkOptions(
   library: VddkLibrary,
-  { connection, settings, vm, logger, program }: Omit<DiskTransportsParts, "hypervisor" | "session">,
+  { connection, settings, vm, logger, program }: Omit<DiskTransportsParts, "hypervisor" | "session" | "onProgress">,
 ): Promise<VddkServiceOptions> {
   const { hostname, port } = new URL(connection.url);
   const configFile = settings["vddk.config"];
@@ -244,7 +268,7 @@ export async function endLeftAccess(
   {
     connect,
     ...parts
-  }: Omit<DiskTransportsParts, "hypervisor" | "session" | "connection"> & {
+  }: Omit<DiskTransportsParts, "hypervisor" | "session" | "connection" | "onProgress"> & {
     readonly connect: () => Promise<Connection>;
   },
 ): Promise<void> {

@@ -112,7 +112,8 @@ export class MountSession {
       await VmLock.take({ directory: paths.locks, vm: vmKey, vmName: identity.name, holder: lockHolder }),
     );
     const { settings, session } = request;
-    const parts = { hypervisor, connection, settings, session, vm: identity.ref, logger, program: context.program };
+    const { program, onProgress } = context;
+    const parts = { hypervisor, connection, settings, session, vm: identity.ref, logger, program, onProgress };
     const transports = undo.use("end the transports", await DiskTransports.choose(parts));
     const { accessIdentity } = transports;
     const journal = await openJournal(context, paths, vm, { makes: hypervisor.snapshots, accessIdentity });
@@ -130,7 +131,7 @@ export class MountSession {
     const stack = new BlockStack(request.settings, logger);
     logger.info(`Block stack: ${stack.describe()}`);
     const { configFiles, disks } = await openAll({ hypervisor, transports }, facts, stack, context, undo);
-    const mounted = await showTree({ context, hypervisor, facts, configFiles, disks }, undo);
+    const mounted = await showTree({ context, hypervisor, facts, configFiles, archives: [], disks }, undo);
     const watch = watchSnapshot(facts, hypervisor, stack, logger);
     await journal.append({ event: "serving", disks: disks.length });
     logger.info(

@@ -5,6 +5,8 @@ import { Secret } from "../credentials.js";
 import { deadline } from "../deadline.js";
 import { errorChain, IntegrityError, LeftoverError, RefusedError, SnapshotError, UnreachableError } from "../errors.js";
 import type { FuseDriver, Mounted } from "../fs/fuse-driver.js";
+import { diskFileNames } from "../fs/vm-catalog.js";
+import type { VmArchive } from "../fs/vm-contents.js";
 import { vmTree } from "../fs/vm-tree.js";
 import {
   type ConfigFile,
@@ -180,7 +182,7 @@ export async function openAll(
   undo: CleanupStack,
 ): Promise<{ configFiles: ConfigFile[]; disks: ShownDisk[] }> {
   const [configFiles, disks] = await Promise.allSettled([
-    hypervisor.readConfig(facts.vm.identity.ref, { signal: context.signal }),
+    hypervisor.readConfig(facts.vm.identity.ref, { signal: context.signal, snapshot: facts.snapshot.ref }),
     openDisks(transports, facts, stack, context, undo),
   ]);
   if (configFiles.status === "rejected") throw configFiles.reason;
@@ -240,6 +242,7 @@ export async function showTree(
     readonly hypervisor: Hypervisor;
     readonly facts: Frozen;
     readonly configFiles: readonly ConfigFile[];
+    readonly archives: readonly VmArchive[];
     readonly disks: readonly ShownDisk[];
   },
   undo: CleanupStack,
@@ -252,6 +255,7 @@ export async function showTree(
     snapshot: facts.snapshot,
     consistency: facts.consistency,
     configFiles: parts.configFiles,
+    archives: parts.archives,
     disks: parts.disks.map(({ key, source, extents, opened }) => ({
       key,
       source,
@@ -284,6 +288,7 @@ export function diskStatuses(vm: VmDescription, disks: readonly ShownDisk[]): Di
       included: shown !== undefined,
       ...(disk.excludedBecause !== undefined && { reason: disk.excludedBecause }),
       ...(shown !== undefined && {
+        file: diskFileNames(disk).image,
         transport: shown.opened.transport,
         allocation: shown.opened.allocation,
         refused: [...(shown.opened.refused ?? [])],

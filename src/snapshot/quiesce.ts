@@ -18,13 +18,14 @@ export type QuiescePlan =
 export function planQuiesce(policy: QuiescePolicy, vm: VmDescription): QuiescePlan {
   if (vm.identity.powerState === "off") return { ask: "plain", consistency: "offline", warning: undefined };
   if (policy === "off") return { ask: "plain", consistency: "crash", warning: undefined };
-  const obstacle =
-    vm.identity.powerState === "suspended"
-      ? "it is suspended"
-      : vm.toolsRunning
-        ? undefined
-        : "its guest tools (VMware Tools or open-vm-tools) are not running";
+  const obstacle = quiesceObstacle(vm);
   if (obstacle === undefined) return { ask: "quiesced", onFailure: policy === "require" ? "fail" : "crash" };
   if (policy === "require") return { ask: "refuse", reason: obstacle };
   return { ask: "plain", consistency: "crash", warning: obstacle };
+}
+
+function quiesceObstacle(vm: VmDescription): string | undefined {
+  if (vm.identity.powerState === "suspended") return "it is suspended";
+  if (vm.quiesceObstacle !== undefined) return vm.quiesceObstacle;
+  return vm.toolsRunning ? undefined : "its guest tools (VMware Tools or open-vm-tools) are not running";
 }

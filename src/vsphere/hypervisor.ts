@@ -6,6 +6,7 @@ import {
   diskNodeName,
   type Hypervisor,
   type InventoryEntry,
+  type OpenDiskOptions,
   type OpenedDisk,
   type ServerIdentity,
   type Snapshot,
@@ -101,7 +102,7 @@ export class Vsphere implements Hypervisor {
 
   async openDisk(
     at: { readonly vm: string; readonly snapshot: string | undefined; readonly disk: DiskDescription },
-    { signal, allocation: asked }: CallOptions & { readonly allocation?: "auto" | "off" | undefined },
+    { signal, allocation: asked }: OpenDiskOptions,
   ): Promise<OpenedDisk> {
     const { snapshot } = at;
     if (snapshot === undefined) throw new RefusedError(`Cannot open ${at.disk.label} of ${at.vm}: it is not frozen`);

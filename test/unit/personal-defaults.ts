@@ -13,6 +13,7 @@ void t.test("a normal user's directories and files are his own", (t) => {
   const xdg = { XDG_STATE_HOME: "/srv/state", XDG_RUNTIME_DIR: "/run/user/1000", HOME: "/elsewhere" };
   t.strictSame(personalDefaults(PERSON, xdg), {
     "state.dir": "/srv/state/vmmount",
+    "cache.dir": "/elsewhere/.cache/vmmount",
     "runtime.dir": "/run/user/1000/vmmount",
     "mount.uid": 1000,
     "mount.gid": 100,
@@ -24,6 +25,7 @@ void t.test("a normal user's directories and files are his own", (t) => {
   const unusable = { XDG_STATE_HOME: "", XDG_RUNTIME_DIR: "run", HOME: "." };
   t.match(personalDefaults(PERSON, unusable), {
     "state.dir": "/home/eva/.local/state/vmmount",
+    "cache.dir": "/home/eva/.cache/vmmount",
     "runtime.dir": "/tmp/vmmount-1000",
   });
   t.end();

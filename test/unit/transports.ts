@@ -4,6 +4,7 @@ import { parseTransports } from "../../src/transports.js";
 void t.test("an order is read with colons or commas, once each, in any case", (t) => {
   t.strictSame(parseTransports("san:hotadd:nbdssl:nbd:https"), ["san", "hotadd", "nbdssl", "nbd", "https"]);
   t.strictSame(parseTransports(" NBD, https:nbd "), ["nbd", "https"]);
+  t.strictSame(parseTransports("nbd:http"), ["nbd", "http"], "those of Xen");
   t.equal(parseTransports("auto"), "auto");
   t.end();
 });

@@ -192,3 +192,28 @@ void t.test("qemu-img takes the descriptor of the tree", async (t) => {
   const { stdout } = await promisify(execFile)("qemu-img", ["info", "--output=json", join(directory, "scsi0-0.vmdk")]);
   t.match(JSON.parse(stdout), { "virtual-size": MIB, format: "vmdk" });
 });
+
+void t.test("a Xen VM has raw images without descriptors, and the whole VM as one archive", async (t) => {
+  const base = contents();
+  const xvdb = disk(0, { key: "1", node: { bus: "xvd", busNumber: 0, unit: 1 }, label: "root" });
+  const [opened] = base.disks;
+  const archive = memorySource(patternBytes(4 * 512));
+  const made = tree({
+    server: { ...base.server, kind: "xen", url: "xen://pool.example.org" },
+    vm: { ...base.vm, disks: [xvdb] },
+    configFiles: [{ name: "ova.xml", bytes: Buffer.from("<value/>") }],
+    archives: [{ format: "xva", name: "web01.xva", source: archive }],
+    disks: opened === undefined ? [] : [{ ...opened, key: "1", transport: "nbd" }],
+  });
+  t.strictSame(
+    made.list(ROOT_INODE)?.map(({ name }) => name),
+    ["catalog.json", "ova.xml", "web01.xva", "xvdb.raw"],
+  );
+  t.match(made.lookup(ROOT_INODE, "web01.xva"), { size: 4 * 512 });
+  const catalog = parseCatalog(await fileText(made, "catalog.json"));
+  t.match(catalog, {
+    server: { kind: "xen" },
+    archives: ["web01.xva"],
+    disks: [{ included: true, file: "xvdb.raw", descriptor: null, transport: "nbd" }],
+  });
+});

@@ -53,7 +53,7 @@ void t.test("chooseServer() never guesses between several", (t) => {
   t.match(unknown("something"), { hint: "Configured servers: vc1, vc2" });
   t.match(
     refusal(() => chooseServer(configIn(scratch(t)), undefined, { ...CHOICE, server: "x" })),
-    { hint: /https URL/ },
+    { hint: /https or xen URL/ },
   );
   t.end();
 });
