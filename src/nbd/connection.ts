@@ -2,13 +2,11 @@ import { IntegrityError, UnreachableError, type VmmountError } from "../errors.j
 import { type NbdTarget, shownTarget } from "./address.js";
 import { Channel } from "./channel.js";
 import { type NbdExport, negotiate } from "./handshake.js";
-import { Transmission } from "./transmission.js";
+import { Transmission, type TransmissionOptions } from "./transmission.js";
 
-export interface ConnectionOptions {
+export interface ConnectionOptions extends TransmissionOptions {
   /** From the first packet to the end of the negotiation. */
   readonly connectMs: number;
-  /** Without a sign of the server while it owes an answer. */
-  readonly stallMs: number;
 }
 
 /** After a good-bye the server closes; one that does not is left. */
@@ -20,16 +18,16 @@ export class NbdConnection implements AsyncDisposable {
   readonly requests: Transmission;
   readonly #channel: Channel;
 
-  private constructor(channel: Channel, agreed: NbdExport, stallMs: number) {
+  private constructor(channel: Channel, agreed: NbdExport, options: TransmissionOptions) {
     this.#channel = channel;
     this.agreed = agreed;
-    this.requests = new Transmission(channel, agreed, stallMs);
+    this.requests = new Transmission(channel, agreed, options);
   }
 
   /** @throws UnreachableError, NotFoundError, AuthError, MissingCapabilityError; the reason of the signal */
   static async open(target: NbdTarget, options: ConnectionOptions, signal: AbortSignal): Promise<NbdConnection> {
     signal.throwIfAborted();
-    const { connectMs, stallMs } = options;
+    const { connectMs } = options;
     const channel = await Channel.connect(target, { connectMs, signal });
     const giveUp = (error: VmmountError): void => {
       channel.destroy(error);
@@ -43,7 +41,7 @@ export class NbdConnection implements AsyncDisposable {
     signal.addEventListener("abort", onAbort, { once: true });
     try {
       const agreed = await negotiate(channel, target, { connectMs, signal });
-      return new NbdConnection(channel, agreed, stallMs);
+      return new NbdConnection(channel, agreed, options);
     } catch (error) {
       signal.throwIfAborted();
       const failure =

@@ -2,6 +2,7 @@ import { encoded, u32be, u64be, viewOf } from "../binary.js";
 import { DiskIoError, IntegrityError, type VmmountError } from "../errors.js";
 import { printable } from "../printable.js";
 import type { Channel } from "./channel.js";
+import { Coverage } from "./coverage.js";
 import type { NbdExport } from "./handshake.js";
 import {
   CHUNK,
@@ -12,6 +13,7 @@ import {
   REPLY_DONE,
   request,
   REQUEST_MAGIC,
+  sharedPlace,
   SIMPLE_REPLY_MAGIC,
   simpleReply,
   STRUCTURED_REPLY_MAGIC,
@@ -19,6 +21,7 @@ import {
   TEXT_BYTES_MAX,
 } from "./protocol.js";
 import type { Wanted } from "./receiver.js";
+import type { PayloadSlot, SharedPayloads } from "./shared-payloads.js";
 
 /** One extent of base:allocation. */
 export interface AllocationExtent {
@@ -30,6 +33,13 @@ export interface AllocationExtent {
 /** A server may give as many extents as it likes; this is 64 Ki of them, and the rest is asked for again. */
 const STATUS_BYTES_MAX = 4 + 8 * 65_536;
 
+export interface TransmissionOptions {
+  /** Without a sign of the server while it owes an answer. */
+  readonly stallMs: number;
+  /** With a server of ours on this machine only. */
+  readonly shared?: SharedPayloads | undefined;
+}
+
 interface Pending {
   readonly what: string;
   readonly command: number;
@@ -37,8 +47,10 @@ interface Pending {
   readonly length: number;
   /** Of a read, until it is given up. */
   into: Uint8Array | undefined;
-  /** Bytes of a read that have come, holes included. */
-  filled: number;
+  /** Where the data of a read comes that does not come through the socket. */
+  readonly slot: PayloadSlot | undefined;
+  /** What of a read has come through the socket, holes included. */
+  readonly covered: Coverage;
   extents: AllocationExtent[] | undefined;
   error: VmmountError | undefined;
   readonly resolve: () => void;
@@ -54,6 +66,7 @@ export class Transmission {
   readonly ended: Promise<void>;
   readonly #channel: Channel;
   readonly #agreed: NbdExport;
+  readonly #shared: SharedPayloads | undefined;
   readonly #pending = new Map<number, Pending>();
   readonly #head = new Uint8Array(structuredReply.size);
   readonly #headView = viewOf(this.#head);
@@ -63,9 +76,10 @@ export class Transmission {
   #incoming: { readonly of: Pending; readonly wanted: Wanted } | undefined;
 
   /** @param stallMs without a sign of the server while it owes an answer: the connection has failed */
-  constructor(channel: Channel, agreed: NbdExport, stallMs: number) {
+  constructor(channel: Channel, agreed: NbdExport, { stallMs, shared }: TransmissionOptions) {
     this.#channel = channel;
     this.#agreed = agreed;
+    this.#shared = shared;
     this.ended = new Promise((resolve) => {
       channel.onFailure((error) => {
         this.#failure = error;
@@ -94,7 +108,14 @@ export class Transmission {
    * @throws DiskIoError, the reason of the signal
    */
   async read(into: Uint8Array, at: number, signal: AbortSignal): Promise<void> {
-    await this.#ask({ command: COMMAND.READ, at, length: into.length, into, signal });
+    signal.throwIfAborted();
+    const slot = this.#shared?.take(into.length);
+    if (slot === undefined) {
+      await this.#ask({ command: COMMAND.READ, at, length: into.length, into, signal });
+      return;
+    }
+    const data = encoded(sharedPlace, { offset: slot.offset });
+    await this.#ask({ command: COMMAND.READ_SHARED, at, length: into.length, into, slot, data, signal });
   }
 
   /** @param options.fua on stable storage when the promise resolves */
@@ -127,17 +148,33 @@ export class Transmission {
     readonly at: number;
     readonly length: number;
     readonly into?: Uint8Array;
+    readonly slot?: PayloadSlot;
     readonly data?: Uint8Array;
     readonly signal: AbortSignal;
   }): Promise<Pending> {
-    const { command, flags = 0, at, length, into, data, signal } = asked;
+    const { command, flags = 0, at, length, into, slot, data, signal } = asked;
     signal.throwIfAborted();
     let pending!: Pending;
     const answered = new Promise<void>((resolve, reject) => {
       const what = `${VERBS[command] ?? "ask for"} ${length} bytes at ${at}`;
-      pending = { what, command, at, length, into, filled: 0, extents: undefined, error: undefined, resolve, reject };
+      pending = {
+        what,
+        command,
+        at,
+        length,
+        into,
+        slot,
+        covered: new Coverage(),
+        extents: undefined,
+        error: undefined,
+        resolve,
+        reject,
+      };
     });
-    if (this.#failure !== undefined) throw this.#broken(pending);
+    if (this.#failure !== undefined) {
+      if (slot !== undefined) this.#shared?.give(slot);
+      throw this.#broken(pending);
+    }
     const cookie = ++this.#cookie;
     this.#pending.set(cookie, pending);
     const onAbort = (): void => {
@@ -260,7 +297,7 @@ export class Transmission {
     if (pending.command !== COMMAND.READ || from < 0 || length < 1 || from + length > pending.length) {
       throw new IntegrityError(`it sends ${length} bytes at ${from + pending.at} where it was to ${pending.what}`);
     }
-    pending.filled += length;
+    pending.covered.add(from, length);
   }
 
   #status(pending: Pending, data: Uint8Array): void {
@@ -280,12 +317,19 @@ export class Transmission {
   }
 
   #settle(pending: Pending, cookie: number): void {
-    if (pending.error === undefined && pending.command === COMMAND.READ && pending.filled !== pending.length) {
-      throw new IntegrityError(`it sends ${pending.filled} bytes where it was to ${pending.what}`);
+    if (pending.error === undefined && pending.command === COMMAND.READ && pending.covered.bytes !== pending.length) {
+      throw new IntegrityError(`it sends ${pending.covered.bytes} bytes where it was to ${pending.what}`);
     }
     this.#pending.delete(cookie);
+    if (pending.slot !== undefined) this.#takeOver(pending, pending.slot);
     if (pending.error === undefined) pending.resolve();
     else pending.reject(pending.error);
+  }
+
+  #takeOver(pending: Pending, slot: PayloadSlot): void {
+    if (slot.isStale) pending.error ??= this.#broken(pending);
+    if (pending.error === undefined) pending.into?.set(slot.bytes.subarray(0, pending.length));
+    this.#shared?.give(slot);
   }
 
   #broken({ what }: Pending): VmmountError {
@@ -298,6 +342,7 @@ export class Transmission {
 
 const VERBS: Readonly<Record<number, string>> = {
   [COMMAND.READ]: "read",
+  [COMMAND.READ_SHARED]: "read",
   [COMMAND.WRITE]: "write",
   [COMMAND.FLUSH]: "flush",
   [COMMAND.BLOCK_STATUS]: "tell the holes of",

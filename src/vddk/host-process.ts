@@ -4,6 +4,7 @@ import { MissingCapabilityError, RemoteError, UnreachableError, type VmmountErro
 import type { Logger } from "../log.js";
 import { printable } from "../printable.js";
 import type { DiskRequest, FromHost, HostRequest, OpenedVddkDisk, ToHost } from "./host-protocol.js";
+import type { SharedMemory } from "./shared-memory.js";
 
 /** Loading some dozen libraries and connecting; a host that is silent for longer hangs. */
 const ANSWER_MS_MAX = 120_000;
@@ -18,6 +19,12 @@ const LINE_CHARACTERS_MAX = 2_000;
 const NOISE = [/Get CEIP status failed/i, /VDDK_PhoneHome/i];
 
 type Answer = Exclude<FromHost, { readonly type: "note" }>;
+
+export interface HostProcessParts {
+  /** What the data of reads goes through. */
+  readonly memory: SharedMemory | undefined;
+  readonly logger: Logger;
+}
 
 /** The process that has VMware's library in it; one question at a time. */
 export class HostProcess {
@@ -57,12 +64,13 @@ export class HostProcess {
   }
 
   /** @param program the one that runs as the host when its first argument is "vddk-host": this one */
-  static start(program: string, { library, socket }: HostRequest, logger: Logger): HostProcess {
+  static start(program: string, { library, socket }: HostRequest, { memory, logger }: HostProcessParts): HostProcess {
     const { LD_LIBRARY_PATH: before } = process.env;
     // The socket is for people who look at the process table.
     const child = spawn(process.execPath, [...process.execArgv, program, "vddk-host", socket], {
       cwd: "/",
-      stdio: ["ignore", "pipe", "pipe", "ipc"],
+      // The last one is MEMORY_FD.
+      stdio: ["ignore", "pipe", "pipe", "ipc", memory?.fd ?? "ignore"],
       // Read by the dynamic linker when a process starts, and only then.
       env: {
         ...process.env,

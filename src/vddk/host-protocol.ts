@@ -1,4 +1,5 @@
 import type { ErrorFacts } from "../errors.js";
+import { MIB } from "../units.js";
 import type { VddkLogin } from "./connection-params.js";
 import type { VddkLibrary } from "./find-library.js";
 
@@ -12,11 +13,19 @@ export interface HostRequest {
   readonly login: VddkLogin;
   /** The unix socket to serve on. */
   readonly socket: string;
+  /** Of the memory that the daemon has as well, whose descriptor is MEMORY_FD; 0 without one. */
+  readonly sharedBytes: number;
   /** Requests per disk that the library has at a time. */
   readonly depth: number;
   /** Open before anybody can connect: those of a host that this one replaces. */
   readonly disks: readonly DiskRequest[];
 }
+
+/** A host serves NFC requests from few buffers of its own: larger ones are refused on some. */
+export const REQUEST_BYTES_MAX = 2 * MIB;
+
+/** The descriptor that the host finds the shared memory at, behind the channel. */
+export const MEMORY_FD = 4;
 
 /** A disk as VDDK names it. */
 export interface DiskRequest {

@@ -6,8 +6,9 @@ import { NbdServer } from "../nbd/server/nbd-server.js";
 import { Completions } from "./async-reads.js";
 import { ConnectionParams } from "./connection-params.js";
 import { Gate } from "./gate.js";
-import type { DiskRequest, FromHost, HostRequest, ToHost } from "./host-protocol.js";
+import { type DiskRequest, type FromHost, type HostRequest, MEMORY_FD, type ToHost } from "./host-protocol.js";
 import { prepareNativeCalls, Vddk } from "./library.js";
+import { mapSharedMemory } from "./shared-memory.js";
 import { VddkConnections } from "./vddk-connections.js";
 import { VddkDisk, type VddkDiskParts } from "./vddk-disk.js";
 
@@ -108,7 +109,9 @@ class Host {
     const host = new Host(vddk, request);
     for (const disk of request.disks) await host.open(disk);
     // Not before: a client that finds no export gives up.
-    host.#server = await NbdServer.listen(request.socket, silentLogger());
+    const { sharedBytes } = request;
+    const shared = sharedBytes === 0 ? undefined : mapSharedMemory(MEMORY_FD, sharedBytes);
+    host.#server = await NbdServer.listen(request.socket, silentLogger(), shared);
     for (const disk of host.#disks) host.#server.add(disk);
     return host;
   }

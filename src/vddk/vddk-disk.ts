@@ -2,18 +2,16 @@ import koffi from "koffi";
 import { errorChain, IntegrityError, MissingCapabilityError, VmmountError } from "../errors.js";
 import type { AllocationExtent } from "../nbd/transmission.js";
 import type { ServedDisk } from "../nbd/server/served-disk.js";
-import { bytes, type Bytes, MIB, SECTOR_BYTES } from "../units.js";
+import { bytes, type Bytes, SECTOR_BYTES } from "../units.js";
 import { AllocatedBlocks } from "./allocated-blocks.js";
 import { type Completions, DiskReads } from "./async-reads.js";
 import type { Gate } from "./gate.js";
-import type { DiskRequest } from "./host-protocol.js";
+import { type DiskRequest, REQUEST_BYTES_MAX } from "./host-protocol.js";
 import { Info, InfoSectorSizes, OPEN_READ_ONLY } from "./layouts.js";
 import type { Pointer, Vddk } from "./library.js";
 import { translatedVix, VIX_OK } from "./vix-error.js";
 import type { VddkConnections } from "./vddk-connections.js";
 
-/** A host serves NFC requests from few buffers of its own: larger ones are refused on some. */
-const REQUEST_BYTES_MAX = 2 * MIB;
 /** Codes after which the disk is opened anew: memory, busy, connections and logins that were lost. */
 const WORTH_REOPENING: readonly number[] = [2, 5, 14, 31, 34, 35, 36, 14006, 14007, 14008, 14009, 14010, 14011, 18000];
 /** Codes that say that we ask for too much at a time. */

@@ -1,3 +1,4 @@
+import { closeSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -5,16 +6,24 @@ import type { BlockSource } from "../block-source.js";
 import { errorChain } from "../errors.js";
 import type { Logger } from "../log.js";
 import { NbdSource } from "../nbd/nbd-source.js";
+import { SharedPayloads } from "../nbd/shared-payloads.js";
 import { retry, type RetryPolicy } from "../retry.js";
 import type { VddkLogin } from "./connection-params.js";
 import type { VddkLibrary } from "./find-library.js";
-import type { DiskRequest, HostRequest, OpenedVddkDisk } from "./host-protocol.js";
+import { type DiskRequest, type HostRequest, type OpenedVddkDisk, REQUEST_BYTES_MAX } from "./host-protocol.js";
 import { HostProcess } from "./host-process.js";
+import { createSharedMemory, type SharedMemory } from "./shared-memory.js";
 
 /** NFC asynchronous buffers per session, as the library has them unless its configuration says otherwise. */
 const DEPTH = 4;
-/** Connections to our own host: one carries several requests, and a second keeps both processes busy. */
-const CONNECTIONS = 2;
+/** To our own host: one carries all requests of a disk, and no data. */
+const CONNECTIONS = 1;
+/**
+ * What reads under way may take of the memory that this process and its host have in common: as many as a mount has in parallel
+ * (mount.parallel_reads), each as large as the host takes them. What finds no place goes through the socket.
+ */
+const SHARED_SLOTS = 16;
+const SHARED_BYTES = SHARED_SLOTS * REQUEST_BYTES_MAX;
 /** To a process of this machine; while it starts again, nobody listens, which is told at once. */
 const CONNECT_MS_MAX = 10_000;
 /** Starts after a crash, within the time below: a library that dies at once will go on dying. */
@@ -37,6 +46,13 @@ export interface VddkServiceOptions {
   readonly stallMs: number;
   readonly allocation: "auto" | "off";
   readonly firstRetryMs?: number;
+}
+
+interface StartedParts {
+  readonly folder: string;
+  readonly request: HostRequest;
+  readonly memory: SharedMemory | undefined;
+  readonly process: HostProcess;
 }
 
 /** Whatever has VMware's library in it and shows the disks of one VM. */
@@ -65,6 +81,8 @@ export class VddkService implements VddkHost {
   readonly #options: VddkServiceOptions;
   readonly #request: HostRequest;
   readonly #folder: string;
+  readonly #memory: SharedMemory | undefined;
+  readonly #shared: SharedPayloads | undefined;
   readonly #disks: DiskRequest[] = [];
   readonly #crashes: number[] = [];
   #process: HostProcess;
@@ -73,10 +91,12 @@ export class VddkService implements VddkHost {
   readonly #ending = new AbortController();
   readonly #watching: Promise<void>;
 
-  private constructor(options: VddkServiceOptions, folder: string, request: HostRequest, process: HostProcess) {
+  private constructor(options: VddkServiceOptions, { folder, request, memory, process }: StartedParts) {
     this.#options = options;
     this.#folder = folder;
     this.#request = request;
+    this.#memory = memory;
+    this.#shared = memory === undefined ? undefined : new SharedPayloads(memory.bytes, REQUEST_BYTES_MAX);
     this.#process = process;
     this.#watching = this.#watch();
   }
@@ -88,16 +108,21 @@ export class VddkService implements VddkHost {
   static async start(options: VddkServiceOptions): Promise<VddkService> {
     const { library, configFile, login, logger } = options;
     const folder = await mkdtemp(join(options.runtimeDir, "vddk-"));
-    const request = { library, configFile, login, socket: join(folder, "nbd"), depth: DEPTH, disks: [] };
+    const memory = sharedMemory(logger);
+    const request: HostRequest = {
+      ...{ library, configFile, login, socket: join(folder, "nbd"), depth: DEPTH, disks: [] },
+      sharedBytes: memory?.bytes.length ?? 0,
+    };
     let process: HostProcess | undefined;
     try {
-      process = HostProcess.start(options.program, request, logger);
+      process = HostProcess.start(options.program, request, { memory, logger });
       const modes = await process.begin(request);
       logger.debug(`VDDK ${library.version} of ${library.root}: transports ${modes}`, { pid: process.pid });
-      return new VddkService(options, folder, request, process);
+      return new VddkService(options, { folder, request, memory, process });
     } catch (error) {
       process?.kill();
       await process?.ended;
+      if (memory !== undefined) closeSync(memory.fd);
       await rm(folder, { recursive: true, force: true });
       throw error;
     }
@@ -135,7 +160,7 @@ export class VddkService implements VddkHost {
       tls: undefined,
     };
     const holes = allocation === "off" ? ("not asked for" as const) : ("asked of the server" as const);
-    const options = { connectMs: CONNECT_MS_MAX, stallMs, connectionsMax: CONNECTIONS, holes };
+    const options = { connectMs: CONNECT_MS_MAX, stallMs, connectionsMax: CONNECTIONS, holes, shared: this.#shared };
     return { source: await NbdSource.open(target, options, signal), links: opened.links };
   }
 
@@ -155,6 +180,7 @@ export class VddkService implements VddkHost {
     await this.#watching;
     // One that was started for EndAccess.
     await this.#process.end();
+    if (this.#memory !== undefined) closeSync(this.#memory.fd);
     await rm(this.#folder, { recursive: true, force: true });
   }
 
@@ -165,6 +191,7 @@ export class VddkService implements VddkHost {
   async #watch(): Promise<void> {
     for (;;) {
       const { reason } = await this.#process.ended;
+      this.#shared?.takeBack();
       if (this.#isEnding()) return;
       this.#options.logger.error(`The VDDK host ended (${reason}); starting it again`);
       this.#restarting = this.#restart();
@@ -207,7 +234,17 @@ export class VddkService implements VddkHost {
     const { logger, program } = this.#options;
     // The old one did not live to remove it.
     await rm(this.#request.socket, { force: true });
-    this.#process = HostProcess.start(program, this.#request, logger);
+    this.#process = HostProcess.start(program, this.#request, { memory: this.#memory, logger });
     await this.#process.begin({ ...this.#request, disks });
+  }
+}
+
+/** Undefined where it cannot be had: everything then goes through the socket. */
+function sharedMemory(logger: Logger): SharedMemory | undefined {
+  try {
+    return createSharedMemory(SHARED_BYTES);
+  } catch (error) {
+    logger.warn(`What VDDK reads is copied once more on its way: ${errorChain(error)}`);
+    return undefined;
   }
 }

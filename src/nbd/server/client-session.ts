@@ -11,6 +11,7 @@ import {
   REPLY_DONE,
   request,
   REQUEST_MAGIC,
+  sharedPlace,
   SIMPLE_REPLY_MAGIC,
   simpleReply,
   STRUCTURED_REPLY_MAGIC,
@@ -43,6 +44,7 @@ export class NbdServerError extends Error {
 export class ClientSession {
   readonly #socket: Socket;
   readonly #logger: Logger;
+  readonly #shared: Uint8Array | undefined;
   readonly #receiver = new Receiver();
   readonly #head = new Uint8Array(request.size);
   /** For the answers to reads, by size: used again when the kernel has them. */
@@ -54,9 +56,11 @@ export class ClientSession {
   #isLeaving = false;
   #failRead: ((error: Error) => void) | undefined;
 
-  constructor(socket: Socket, logger: Logger) {
+  /** @param shared memory that the client has as well */
+  constructor(socket: Socket, logger: Logger, shared: Uint8Array | undefined) {
     this.#socket = socket;
     this.#logger = logger;
+    this.#shared = shared;
   }
 
   /** Resolves when the client is gone; never rejects. */
@@ -137,6 +141,10 @@ export class ClientSession {
         this.#leave();
         return;
       }
+      if (asked.type === COMMAND.READ_SHARED) {
+        this.#takePlace(asked);
+        return;
+      }
       if (asked.type !== COMMAND.WRITE) {
         this.#begin(asked, undefined);
         return;
@@ -146,6 +154,15 @@ export class ClientSession {
       this.#receiver.receive(data, asked.length, () => {
         this.#begin(asked, data);
       });
+    });
+  }
+
+  #takePlace(asked: Request): void {
+    const place = new Uint8Array(sharedPlace.size);
+    this.#receiver.receive(place, place.length, () => {
+      const { offset } = sharedPlace.decode(viewOf(place), 0);
+      const target = this.#shared?.subarray(offset, offset + asked.length);
+      this.#begin(asked, target?.length === asked.length ? target : undefined);
     });
   }
 
@@ -173,6 +190,7 @@ export class ClientSession {
     if (this.#isLeaving && this.#requests === 0) this.#socket.end();
   }
 
+  /** @param data to write; of READ_SHARED, where to read it to */
   async #answer(asked: Request, data: Uint8Array | undefined): Promise<void> {
     const { disk, wantsAllocation } = this.#terms;
     try {
@@ -182,6 +200,10 @@ export class ClientSession {
         case COMMAND.READ:
           await this.#sendData(asked, disk);
           return;
+        case COMMAND.READ_SHARED:
+          if (data === undefined) throw invalid("it lies outside of the shared memory");
+          await disk.read(data, at);
+          break;
         case COMMAND.WRITE:
           if (disk.write === undefined || data === undefined) throw new NbdServerError(NBD_ERROR.EPERM, "read-only");
           await disk.write(data, at);
@@ -273,7 +295,7 @@ function invalid(message: string): NbdServerError {
 function checkRange({ type, offset, length }: Request, disk: ServedDisk): void {
   if (type === COMMAND.FLUSH) return;
   const { minimum, maximum } = disk.blockBytes;
-  const isData = type === COMMAND.READ || type === COMMAND.WRITE;
+  const isData = type === COMMAND.READ || type === COMMAND.READ_SHARED || type === COMMAND.WRITE;
   if (isData && length > maximum) throw new NbdServerError(NBD_ERROR.EOVERFLOW, `${length} bytes are too many`);
   if (length === 0 || offset % minimum !== 0 || length % minimum !== 0) {
     throw invalid(`${length} bytes at ${offset} are no whole blocks of ${minimum}`);

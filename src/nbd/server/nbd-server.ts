@@ -14,20 +14,21 @@ export class NbdServer implements AsyncDisposable {
   readonly #sockets = new Set<Socket>();
   readonly #disks: ServedDisk[] = [];
 
-  private constructor(logger: Logger) {
+  private constructor(logger: Logger, shared: Uint8Array | undefined) {
     this.#server = createServer((socket) => {
       this.#sockets.add(socket);
-      void new ClientSession(socket, logger).serve(this.#disks).then(() => this.#sockets.delete(socket));
+      void new ClientSession(socket, logger, shared).serve(this.#disks).then(() => this.#sockets.delete(socket));
     });
     this.#server.maxConnections = CLIENTS_MAX;
   }
 
   /**
    * @param path of the socket, in a directory that only this user may enter
+   * @param shared memory that the clients have as well, for READ_SHARED
    * @throws UnreachableError
    */
-  static async listen(path: string, logger: Logger): Promise<NbdServer> {
-    const server = new NbdServer(logger);
+  static async listen(path: string, logger: Logger, shared?: Uint8Array): Promise<NbdServer> {
+    const server = new NbdServer(logger, shared);
     await new Promise<void>((resolve, reject) => {
       server.#server.once("error", (cause) => {
         reject(new UnreachableError(`Cannot listen on "${path}": ${cause.message}`, { cause, retryable: false }));

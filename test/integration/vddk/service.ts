@@ -101,7 +101,7 @@ void t.test(
       await sleep(waitMs);
       const began = performance.now();
       await at.service[Symbol.asyncDispose]();
-      t.ok(performance.now() - began < 5_000, `${waitMs} ms`);
+      t.ok(performance.now() - began < 15_000, `${waitMs} ms`);
       t.notOk(existsSync(`/proc/${at.service.pid!}`), "no process");
       t.same(await readdir(at.runtimeDir), []);
     }
@@ -115,7 +115,7 @@ void t.test("a host whose daemon was killed cleans up and goes", async (t) => {
   const socket = join(folder, "nbd");
   const library = await findVddk(VDDK_8);
   const disk = { name: "d", path: "[ds1] vm/vm.vmdk", mode: "nbdssl", snapshot: undefined };
-  const request = { library, configFile: undefined, login: LOGIN, socket, depth: 4, disks: [disk] };
+  const request = { library, configFile: undefined, login: LOGIN, socket, sharedBytes: 0, depth: 4, disks: [disk] };
   // Its parent for our part: the channel's end is what it sees of a daemon's death.
   const child = fork(PROGRAM, ["vddk-host", socket], {
     execArgv: [],
