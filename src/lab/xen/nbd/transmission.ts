@@ -1,0 +1,76 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { RuleAction } from "../../rules.js";
+import type { ReadableDisk } from "../archive/disk-bytes.js";
+import type { ExactSocket } from "./exact-socket.js";
+import { COMMAND, ERROR, exportAnswer, type NbdRequest, parseRequest, REQUEST_BYTES, simpleReply } from "./wire.js";
+
+/** Offsets and lengths are multiples of it. */
+const SECTOR_BYTES = 512;
+/** Read and sent at a time, as by xapi-nbd. */
+const BUFFER_BYTES = 512 * 1024;
+
+export interface Transmission {
+  readonly disk: ReadableDisk;
+  /** What rules want of one read. */
+  readonly actions: () => readonly RuleAction[];
+  /** Told of every byte that was sent. */
+  readonly sent: (bytes: number) => void;
+}
+
+/** Answers reads one after the other until the client leaves or does what ends the session. */
+export async function transmit(socket: ExactSocket, transmission: Transmission): Promise<void> {
+  await socket.write(exportAnswer(transmission.disk.sizeBytes));
+  for (;;) {
+    const head = await socket.take(REQUEST_BYTES);
+    const request = head === undefined ? undefined : parseRequest(head);
+    if (request === undefined || request.command === COMMAND.disconnect) return;
+    if (request.command !== COMMAND.read) {
+      const isWrite = request.command === COMMAND.write;
+      await socket.write(simpleReply(request, isWrite ? ERROR.notPermitted : ERROR.invalid));
+      return;
+    }
+    if (request.offset % SECTOR_BYTES !== 0 || request.length % SECTOR_BYTES !== 0) {
+      await socket.write(simpleReply(request, ERROR.invalid));
+      return;
+    }
+    if ((await answerRead(socket, transmission, request)) === "end") return;
+  }
+}
+
+/** An error after the head of the answer can be told in one way only: by closing the connection. */
+async function answerRead(
+  socket: ExactSocket,
+  { disk, actions, sent }: Transmission,
+  request: NbdRequest,
+): Promise<"next" | "end"> {
+  const wanted = actions();
+  for (const action of wanted) {
+    if (action.kind === "delay") await sleep(action.ms);
+    if (action.kind === "drop") return "end";
+    if (action.kind === "hang") await closed(socket);
+    if (action.kind === "fault") {
+      await socket.write(simpleReply(request, ERROR.io));
+      return "next";
+    }
+  }
+  const cut = wanted.find((action) => action.kind === "cut")?.afterBytes ?? Infinity;
+  const rate = wanted.find((action) => action.kind === "bandwidth")?.bytesPerSecond;
+  await socket.write(simpleReply(request, ERROR.none));
+  for (let done = 0; done < request.length;) {
+    const length = Math.min(BUFFER_BYTES, request.length - done, cut - done);
+    if (length <= 0 || request.offset + done + length > disk.sizeBytes) return "end";
+    await socket.write(await disk.read(request.offset + done, length));
+    sent(length);
+    done += length;
+    if (rate !== undefined) await sleep((length / rate) * 1000);
+    if (socket.socket.destroyed) return "end";
+  }
+  return "next";
+}
+
+function closed({ socket }: ExactSocket): Promise<void> {
+  return new Promise((resolve) => {
+    if (socket.destroyed) resolve();
+    socket.once("close", resolve);
+  });
+}
