@@ -72,6 +72,10 @@ const settings = z.strictObject({
   detachMs: z.number().int().min(0).max(600_000).default(100),
   /** XAPI: how long the answer to a wrong password takes. Real hosts: 5 s. */
   wrongPasswordMs: z.number().int().min(0).max(60_000).default(200),
+  /** XAPI: chunks of zeros in a row after which an archive gets an empty one, as after 5 s of silence; 0: never. */
+  exportKeepAliveChunks: z.number().int().min(0).default(0),
+  /** XAPI: whether archives hold the chunks with data, or those that the image has allocated, as from release 26 on. */
+  exportChunks: z.enum(["data", "allocated"]).default("data"),
 });
 
 const rulesDocument = z.strictObject({

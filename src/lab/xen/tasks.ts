@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { Database } from "./database/database.js";
 import { XapiFault } from "./fault.js";
+import { MovedTask } from "./moved-task.js";
 import { xmlValue } from "./rpc/xml-values.js";
 import { Double, newRef, type Value } from "./value.js";
 
@@ -54,7 +55,7 @@ export class PoolTasks {
 
   /**
    * Works on a task to its end, which is written into it: the result as XML-RPC text, or the fault.
-   * @throws XapiFault as the work does
+   * @throws XapiFault as the work does; MovedTask when another host goes on with it
    */
   async work(ref: string, run: (task: PoolTask) => Promise<Value>): Promise<Value> {
     const live = this.#live.get(ref);
@@ -70,6 +71,8 @@ export class PoolTasks {
       this.#finish(ref, { status: "success", result: value === "" ? "" : xmlValue(value) });
       return value;
     } catch (error) {
+      live.isWorking = false;
+      if (error instanceof MovedTask) throw error;
       const fault = XapiFault.of(signal.aborted ? signal.reason : error);
       this.fail(ref, fault);
       throw fault;
