@@ -169,6 +169,12 @@ export const SETTINGS = {
     "VMMOUNT_QUIESCE",
     "auto: try, else crash-consistent with a warning; require: fail; off: never ask the guest",
   ),
+  "snapshot.kind": setting(
+    z.enum(["disks", "memory", "offline"]),
+    "disks",
+    "VMMOUNT_SNAPSHOT_KIND",
+    "Xen only; disks: of the VM as it is; memory: it stands still meanwhile, so all disks are of one moment; offline: it is shut down, frozen and started again",
+  ),
   "snapshot.timeout": setting(timeoutMs, "15m", "VMMOUNT_SNAPSHOT_TIMEOUT", "how long creating a snapshot may take"),
   // Consolidation of a busy VM with a large delta is known to take hours; giving up early leaves it running unwatched.
   "snapshot.remove_timeout": setting(

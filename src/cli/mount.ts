@@ -1,4 +1,4 @@
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { UsageError } from "../errors.js";
 import type { SessionStatus } from "../mount/control-protocol.js";
 import { LaunchedDaemon } from "../mount/launch-daemon.js";
@@ -9,6 +9,8 @@ import { answer, size, table } from "./output.js";
 
 interface MountFlags extends CommonOptions {
   readonly quiesce?: string;
+  readonly memory?: boolean;
+  readonly offline?: boolean;
   readonly allowOther?: boolean;
   readonly uid?: string;
   readonly gid?: string;
@@ -25,6 +27,8 @@ Examples:
   vmmount mount /dc1/web01 /mnt/backup          snapshot web01, show its disks under /mnt/backup
   vmmount mount name:web01 /mnt/backup --quiesce require
   vmmount mount vc2:instanceuuid:5011… /mnt/b   a VM of the configured server "vc2"
+  vmmount mount --server xen://pool.example.org --user root --password-file pw /web01 /mnt/backup
+                                                a VM of a XenServer or XCP-ng pool
   vmmount mount --server dir:///srv/vms /web01 /mnt/backup
                                                 a VM in a folder of this host: shut it down first
   tar -C /mnt/backup -Scf web01.tar . && vmmount umount /mnt/backup
@@ -39,19 +43,22 @@ export function addMount(program: Command, edge: ProcessEdge): void {
       "Snapshots a VM and shows its disks as flat, sparse, read-only image files under a directory. " +
         "A VM in a folder of this host (dir:///FOLDER) is shown without a snapshot.",
     )
-    .argument("<vm>", "the VM: /dc/folder/name, name:, uuid:, instanceuuid:, moref:, ipaddr:, vmx: …")
+    .argument("<vm>", "the VM: /dc/folder/name (Xen: /name), name:, uuid:, instanceuuid:, moref:, ipaddr:, vmx: …")
     .argument("<directory>", "an existing, empty directory")
     .option("--quiesce <auto|require|off>", "ask the guest to flush its file systems (default auto)")
+    .addOption(
+      new Option("--memory", "Xen: let the guest stand still meanwhile, so that all disks are of one moment").conflicts(
+        "offline",
+      ),
+    )
+    .option("--offline", "Xen: shut the guest down, freeze its disks, and start it again")
     .option("--allow-other", "let other users into the mount")
     .option("--uid <n>", "owner of the files (default: you)")
     .option("--gid <n>", "group of the files (default: yours)")
     .option("--mode <octal>", "mode of the files (default 0400)")
     .option("--cache-size <size>", "memory for disk blocks, such as 256MiB")
     .option("--allocation <auto|off>", "off: do not ask the server for holes, read every byte")
-    .option(
-      "--transport <list>",
-      "how to read vSphere disks, in order, such as nbdssl:https (default: what can be used)",
-    )
+    .option("--transport <list>", "how to read disks, in order, such as nbdssl:https (default: what can be used)")
     .option("-o, --option <key=value>", "SEP sesam's names: trans=nbd:nbdssl, qui=0|1; may be repeated", collected, [])
     .option("--fuse-driver <kernel|fuse-native>", "what serves the mount (default kernel)")
     .addHelpText("after", EXAMPLES);
@@ -79,6 +86,7 @@ async function mountWith(daemon: LaunchedDaemon, { vm, directory, flags, edge }:
   const named = sesamOptions(flags.option);
   const context = createContext(edge, flags, [
     { key: "snapshot.quiesce", value: flags.quiesce ?? named.quiesce, flag: "--quiesce" },
+    { key: "snapshot.kind", ...kindFlag(flags) },
     { key: "mount.transport", value: flags.transport ?? named.transport, flag: "--transport" },
     { key: "mount.allow_other", value: flags.allowOther, flag: "--allow-other" },
     { key: "mount.uid", value: flags.uid, flag: "--uid" },
@@ -95,6 +103,11 @@ async function mountWith(daemon: LaunchedDaemon, { vm, directory, flags, edge }:
   } finally {
     context.progress.stop();
   }
+}
+
+function kindFlag({ memory, offline }: MountFlags): { readonly value: string | undefined; readonly flag: string } {
+  if (memory === true) return { value: "memory", flag: "--memory" };
+  return { value: offline === true ? "offline" : undefined, flag: "--offline" };
 }
 
 function collected(value: string, before: readonly string[]): string[] {

@@ -188,6 +188,18 @@ export function refuseToQuiesce(server: ConfiguredServer, settings: Settings): v
   });
 }
 
+/**
+ * Only Xen freezes a VM in more than one way.
+ * @throws UsageError
+ */
+export function refuseSnapshotKind(server: ConfiguredServer, settings: Settings): void {
+  const kind = settings["snapshot.kind"];
+  if (kind === "disks" || isXenUrl(server.url)) return;
+  throw new UsageError(`Cannot use --${kind} with "${server.url}": only Xen pools make such snapshots`, {
+    hint: 'Leave it out, or set snapshot.kind to "disks"',
+  });
+}
+
 /** What the journal keeps of a connection. */
 export function journaledServer(connection: Connection): SessionFacts["server"] {
   const { name, url, user, fingerprint, caFile, insecure } = connection;

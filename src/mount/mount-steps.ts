@@ -140,6 +140,7 @@ export function newSnapshotSession(
     logger: context.logger,
     ownership: { version: VERSION, host: hostname(), mountPoint, created: new Date().toISOString() },
     quiesce: settings["snapshot.quiesce"],
+    kind: settings["snapshot.kind"],
     retry: serverRetryPolicy(settings),
     createTimeoutMs: settings["snapshot.timeout"],
     removeTimeoutMs: settings["snapshot.remove_timeout"],

@@ -2,7 +2,13 @@ import type { Config } from "../config.js";
 import { parseLocator } from "../locator.js";
 import type { Logger } from "../log.js";
 import { checkFuseDriver } from "./choose-fuse-driver.js";
-import { chooseServer, prepareConnection, refuseToQuiesce, type ServerChoice } from "./connection.js";
+import {
+  chooseServer,
+  prepareConnection,
+  refuseSnapshotKind,
+  refuseToQuiesce,
+  type ServerChoice,
+} from "./connection.js";
 import type { SessionStatus } from "./control-protocol.js";
 import type { LaunchedDaemon } from "./launch-daemon.js";
 import { checkMountPoint } from "./mount-point.js";
@@ -33,6 +39,7 @@ export async function mountVm(text: string, where: string, options: MountVmOptio
   await checkFuseDriver(config.settings, mountPoint);
   const server = chooseServer(config, locator.server, choice);
   refuseToQuiesce(server, config.settings);
+  refuseSnapshotKind(server, config.settings);
   await options.paths.prepare();
   const { password, ...connection } = await prepareConnection(server, choice);
   return startDaemon(

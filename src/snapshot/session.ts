@@ -6,7 +6,7 @@ import { retry, type RetryPolicy } from "../retry.js";
 import type { Journal } from "./journal.js";
 import type { JournalEvent } from "./journal-record.js";
 import { describeOwnership, isOfSession, type Ownership, snapshotName } from "./ownership.js";
-import { type Consistency, planQuiesce, type QuiescePolicy } from "./quiesce.js";
+import { type Consistency, planQuiesce, type QuiescePolicy, type SnapshotKind } from "./quiesce.js";
 
 export interface SessionOptions {
   readonly id: string;
@@ -16,6 +16,7 @@ export interface SessionOptions {
   readonly logger: Logger;
   readonly ownership: Omit<Ownership, "tool" | "session">;
   readonly quiesce: QuiescePolicy;
+  readonly kind: SnapshotKind;
   readonly retry: RetryPolicy;
   readonly createTimeoutMs: number;
   readonly removeTimeoutMs: number;
@@ -53,8 +54,8 @@ export class SnapshotSession {
    * @throws QuiesceError, SnapshotError; LeftoverError when the server may have created it and cannot be asked
    */
   async create(signal: AbortSignal): Promise<{ snapshot: Snapshot; consistency: Consistency }> {
-    const { vm, journal } = this.#options;
-    const plan = planQuiesce(this.#options.quiesce, vm);
+    const { vm, journal, kind } = this.#options;
+    const plan = planQuiesce(this.#options.quiesce, vm, kind);
     if (plan.ask === "refuse") {
       throw new QuiesceError(`Cannot quiesce "${vm.identity.name}": ${plan.reason}`, {
         hint: `Start the guest tools, or take a crash-consistent snapshot with --quiesce off`,
@@ -120,8 +121,15 @@ export class SnapshotSession {
   }
 
   async #createOnce(quiesce: boolean, signal: AbortSignal): Promise<Snapshot> {
-    const { hypervisor, vm, id, ownership, onProgress } = this.#options;
-    const spec = { name: snapshotName(id), description: describeOwnership({ ...ownership, session: id }), quiesce };
+    const { hypervisor, vm, id, ownership, onProgress, kind } = this.#options;
+    const isOn = vm.identity.powerState === "on";
+    const spec = {
+      name: snapshotName(id),
+      description: describeOwnership({ ...ownership, session: id }),
+      quiesce,
+      ...(isOn && kind === "memory" && { memory: true }),
+      ...(isOn && kind === "offline" && { offline: true }),
+    };
     return retry(
       async (attempt) => {
         // The answer to an earlier attempt may have been lost after the server acted.

@@ -7,6 +7,7 @@ import {
   chooseServer,
   journaledServer,
   prepareConnection,
+  refuseSnapshotKind,
   refuseToQuiesce,
   rememberedServer,
   type ServerChoice,
@@ -165,4 +166,23 @@ void t.test("a folder of VMs is chosen by its URL, asks for no password, and tak
     { name: "QuiesceError" },
   );
   refuseToQuiesce(choose("dir:///srv"), none.settings);
+});
+
+void t.test("a xen URL is a server; only such a one freezes guests in other ways", (t) => {
+  const none = configIn(scratch(t));
+  const choose = (server: string) => chooseServer(none, undefined, { ...CHOICE, server });
+  t.match(choose("XEN://Pool.example.org:443/"), { name: "pool.example.org", url: "xen://pool.example.org" });
+  const { message } = refusal(() => choose("xen://root:secret@pool"));
+  t.match(message, /write "xen:\/\/host"/);
+  t.notMatch(message, /secret/);
+  const offline = { ...none.settings, "snapshot.kind": "offline" } as const;
+  refuseSnapshotKind(choose("xen://pool"), offline);
+  refuseSnapshotKind(choose("https://vc"), none.settings);
+  t.match(
+    refusal(() => {
+      refuseSnapshotKind(choose("https://vc"), offline);
+    }),
+    { message: /--offline .* only Xen/ },
+  );
+  t.end();
 });

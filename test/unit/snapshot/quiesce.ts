@@ -37,3 +37,20 @@ void t.test("planQuiesce() asks, warns or refuses", (t) => {
   }
   t.end();
 });
+
+void t.test("a server that cannot ask any guest is as good as a guest that cannot be asked", (t) => {
+  const { description } = memoryVm({ powerState: "on" }, { quiesceObstacle: "this pool cannot" });
+  t.strictSame(planQuiesce("auto", description), { ...CRASH, warning: "this pool cannot" });
+  t.strictSame(planQuiesce("require", description), { ask: "refuse", reason: "this pool cannot" });
+  t.end();
+});
+
+void t.test("a guest that is shut down or stands still is not asked", (t) => {
+  const { description } = memoryVm({ powerState: "on" }, { toolsRunning: true });
+  t.strictSame(planQuiesce("require", description, "offline"), OFFLINE, "shut down for the snapshot");
+  t.strictSame(planQuiesce("auto", description, "memory"), CRASH, "no warning: it was asked for");
+  t.match(planQuiesce("require", description, "memory"), { ask: "refuse", reason: /stops it instead/ });
+  const { description: suspended } = memoryVm({ powerState: "suspended" }, {});
+  t.match(planQuiesce("auto", suspended, "offline"), { consistency: "crash" }, "nobody can shut it down");
+  t.end();
+});
