@@ -4,10 +4,20 @@ import { randomUUID } from "node:crypto";
  * A value of the Xen API: numbers are integers, `Double` is a float, a plain object is a map or a record. References,
  * uuids and enumerations are text.
  */
-export type Value = string | number | boolean | Date | Double | readonly Value[] | { readonly [name: string]: Value };
+export type Value =
+  string | number | boolean | Date | Double | SmallInt | readonly Value[] | { readonly [name: string]: Value };
 
 /** A float: the wire tells it from an integer. */
 export class Double {
+  readonly value: number;
+
+  constructor(value: number) {
+    this.value = value;
+  }
+}
+
+/** An integer that XML-RPC carries as `<i4>` instead of as text. */
+export class SmallInt {
   readonly value: number;
 
   constructor(value: number) {
@@ -39,7 +49,8 @@ export function parseDate(text: string): Date {
 }
 
 export function isMap(value: Value): value is { readonly [name: string]: Value } {
-  return typeof value === "object" && !Array.isArray(value) && !(value instanceof Date) && !(value instanceof Double);
+  if (typeof value !== "object" || Array.isArray(value)) return false;
+  return !(value instanceof Date || value instanceof Double || value instanceof SmallInt);
 }
 
 export function isList(value: Value): value is readonly Value[] {

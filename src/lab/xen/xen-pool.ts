@@ -10,8 +10,6 @@ import { computeFields, machineOf } from "./computed.js";
 import { Database } from "./database/database.js";
 import { loadRows, saveRows } from "./database/saved.js";
 import { createFirstRows } from "./first-rows.js";
-import { registerDataHandlers } from "./handlers/register.js";
-import { HttpHandlers } from "./http-handlers.js";
 import { readPoolConfig, type PoolConfig } from "./pool-config.js";
 import type { PoolHost } from "./pool-host.js";
 import { readPoolState, writePoolState } from "./pool-state.js";
@@ -45,7 +43,6 @@ export class XenPool {
   readonly attachments: Attachments;
   readonly rules = new Rules();
   readonly traffic: Traffic;
-  readonly handlers = new HttpHandlers();
   readonly hosts: readonly PoolHost[];
   readonly logger: Logger;
   readonly #directory: string;
@@ -67,7 +64,6 @@ export class XenPool {
     this.attachments = new Attachments(database, () => this.rules.settings.detachMs);
     this.traffic = new Traffic(() => this.sessions.size);
     computeFields(database, this.store);
-    registerDataHandlers(this.handlers);
   }
 
   static async open(options: XenPoolOptions): Promise<XenPool> {

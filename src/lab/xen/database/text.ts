@@ -1,12 +1,13 @@
-import { dateText, Double, isList, isMap, type Value } from "../value.js";
+import { dateText, Double, isList, SmallInt, type Value } from "../value.js";
 
 /** A value as XAPI's database holds it, which is text: what expressions compare and dumps show. */
 export function databaseText(value: Value): string {
   if (typeof value === "string") return value;
   if (value instanceof Date) return dateText(value);
+  if (value instanceof SmallInt) return String(value.value);
   if (value instanceof Double) return floatText(value.value);
   if (isList(value)) return `(${value.map((one) => quoted(databaseText(one))).join(" ")})`;
-  if (isMap(value)) {
+  if (typeof value === "object") {
     const pairs = Object.entries(value).map(([key, one]) => `(${quoted(key)} ${quoted(databaseText(one))})`);
     return `(${pairs.join(" ")})`;
   }

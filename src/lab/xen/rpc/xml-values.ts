@@ -1,5 +1,5 @@
 import { floatText } from "../database/text.js";
-import { dateText, Double, isList, isMap, type Value } from "../value.js";
+import { dateText, Double, isList, isMap, SmallInt, type Value } from "../value.js";
 
 /** A `<value>` element as XAPI's own encoder writes it: no white space, integers and texts without a type. */
 export function xmlValue(value: Value): string {
@@ -11,6 +11,7 @@ function content(value: Value): string {
   if (typeof value === "number") return String(value);
   if (typeof value === "boolean") return `<boolean>${value ? 1 : 0}</boolean>`;
   if (value instanceof Double) return `<double>${floatText(value.value)}</double>`;
+  if (value instanceof SmallInt) return `<i4>${value.value}</i4>`;
   if (value instanceof Date) return `<dateTime.iso8601>${dateText(value)}</dateTime.iso8601>`;
   if (isList(value)) return `<array><data>${value.map(xmlValue).join("")}</data></array>`;
   if (isMap(value)) {

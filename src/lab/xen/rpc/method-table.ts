@@ -1,0 +1,20 @@
+import { EVENT_CALLS } from "../calls/event-calls.js";
+import { SESSION_CALLS } from "../calls/session-calls.js";
+import { VDI_CALLS } from "../calls/vdi-calls.js";
+import { VM_CALLS } from "../calls/vm-calls.js";
+import { isSince, type ProfileName } from "../profile.js";
+import { genericMethods } from "./generic-methods.js";
+import type { Method } from "./method.js";
+
+const CALLS: readonly (readonly Method[])[] = [SESSION_CALLS, EVENT_CALLS, VM_CALLS, VDI_CALLS];
+
+/** Every method of a release by name; special ones take the place of generic ones. */
+export function methodTable(profile: ProfileName): ReadonlyMap<string, Method> {
+  const special = CALLS.flat().filter(({ since }) => isSince(profile, since));
+  return new Map([...genericMethods(profile), ...special].map((one) => [one.name, one]));
+}
+
+/** Whether a release has removed a method that its elders had. */
+export function isRemoved({ removed }: Method, profile: ProfileName): boolean {
+  return removed !== undefined && isSince(profile, removed);
+}
