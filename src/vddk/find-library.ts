@@ -16,7 +16,7 @@ const USUAL_FOLDERS = [
 export interface VddkLibrary {
   /** What InitEx wants: the folder that has lib64 in it. */
   readonly root: string;
-  /** What the dynamic linker must search. */
+  /** Everything that the library brings. */
   readonly lib64: string;
   readonly main: string;
   /** The transports: InitEx loads it by itself, too late to say how. */

@@ -23,6 +23,8 @@ type Answer = Exclude<FromHost, { readonly type: "note" }>;
 export interface HostProcessParts {
   /** What the data of reads goes through. */
   readonly memory: SharedMemory | undefined;
+  /** A folder that makeLibraryPath has made. */
+  readonly libraryPath: string;
   readonly logger: Logger;
 }
 
@@ -64,7 +66,8 @@ export class HostProcess {
   }
 
   /** @param program the one that runs as the host when its first argument is "vddk-host": this one */
-  static start(program: string, { library, socket }: HostRequest, { memory, logger }: HostProcessParts): HostProcess {
+  static start(program: string, { socket }: HostRequest, parts: HostProcessParts): HostProcess {
+    const { memory, libraryPath, logger } = parts;
     const { LD_LIBRARY_PATH: before } = process.env;
     // The socket is for people who look at the process table.
     const child = spawn(process.execPath, [...process.execArgv, program, "vddk-host", socket], {
@@ -74,7 +77,7 @@ export class HostProcess {
       // Read by the dynamic linker when a process starts, and only then.
       env: {
         ...process.env,
-        LD_LIBRARY_PATH: before === undefined || before === "" ? library.lib64 : `${library.lib64}:${before}`,
+        LD_LIBRARY_PATH: before === undefined || before === "" ? libraryPath : `${libraryPath}:${before}`,
       },
     });
     return new HostProcess(child, logger);

@@ -12,10 +12,13 @@ import type { VddkLogin } from "./connection-params.js";
 import type { VddkLibrary } from "./find-library.js";
 import { type DiskRequest, type HostRequest, type OpenedVddkDisk, REQUEST_BYTES_MAX } from "./host-protocol.js";
 import { HostProcess } from "./host-process.js";
+import { makeLibraryPath } from "./library-path.js";
 import { createSharedMemory, type SharedMemory } from "./shared-memory.js";
 
 /** NFC asynchronous buffers per session, as the library has them unless its configuration says otherwise. */
 const DEPTH = 4;
+/** In the folder of the socket. */
+const LIBRARY_PATH = "lib";
 /** To our own host: one carries all requests of a disk, and no data. */
 const CONNECTIONS = 1;
 /**
@@ -115,7 +118,9 @@ export class VddkService implements VddkHost {
     };
     let process: HostProcess | undefined;
     try {
-      process = HostProcess.start(options.program, request, { memory, logger });
+      const libraryPath = join(folder, LIBRARY_PATH);
+      await makeLibraryPath(library.lib64, libraryPath);
+      process = HostProcess.start(options.program, request, { memory, libraryPath, logger });
       const modes = await process.begin(request);
       logger.debug(`VDDK ${library.version} of ${library.root}: transports ${modes}`, { pid: process.pid });
       return new VddkService(options, { folder, request, memory, process });
@@ -234,7 +239,9 @@ export class VddkService implements VddkHost {
     const { logger, program } = this.#options;
     // The old one did not live to remove it.
     await rm(this.#request.socket, { force: true });
-    this.#process = HostProcess.start(program, this.#request, { memory: this.#memory, logger });
+    this.#process = HostProcess.start(program, this.#request, {
+      ...{ memory: this.#memory, libraryPath: join(this.#folder, LIBRARY_PATH), logger },
+    });
     await this.#process.begin({ ...this.#request, disks });
   }
 }

@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import t, { type Test } from "tap";
+import { makeLibraryPath } from "../../../src/vddk/library-path.js";
 import { run, succeed } from "../../fixtures/host/command-line.js";
 import { buildVddkStandIn, NATIVE_BUILD, VDDK_6, VDDK_8, VddkRules } from "../../fixtures/host/vddk-stand-in.js";
 import { scratch } from "../../fixtures/scratch.js";
@@ -242,8 +243,15 @@ await t.test("node's own OpenSSL, and a small stack of its calls, are noticed", 
   await rules.set(["library_path=required"]);
   const lost = await start("library plugin", "");
   t.match(lost.stderr, /InitEx: 16053/, "further libraries are not found");
-  const found = await run(process.execPath, ["--input-type=module", "--eval", NODE, VDDK_8, "library plugin", ""], {
-    env: { ...rules.env, LD_LIBRARY_PATH: join(VDDK_8, "lib64") },
-  });
+  const withPath = (path: string) =>
+    run(process.execPath, ["--input-type=module", "--eval", NODE, VDDK_8, "library plugin", ""], {
+      env: { ...rules.env, LD_LIBRARY_PATH: path },
+    });
+  const astray = await withPath(join(VDDK_8, "lib64"));
+  t.equal(astray.code, 127, "with VMware's libstdc++ in front of its own, Node does not even start");
+  t.match(astray.stderr, /undefined symbol|GLIBCXX/);
+  const path = join(scratch(t), "lib");
+  await makeLibraryPath(join(VDDK_8, "lib64"), path);
+  const found = await withPath(path);
   t.equal(found.code, 0, found.stderr);
 });
