@@ -45,11 +45,11 @@ function addMachine(database: Database, table: ReferenceTable, vm: string, style
   if (isSince(database.profile.name, "8.3")) addIfThere(database, table, "VM_metrics", record["metrics"]);
   addIfThere(database, table, "VM_guest_metrics", record["guest_metrics"]);
   for (const field of ["resident_on", "affinity"]) addIfThere(database, table, "host", record[field]);
-  for (const vbd of listed(record["VBDs"])) {
+  for (const vbd of style.excluded?.has("vbd") === true ? [] : listed(record["VBDs"])) {
     table.add("VBD", vbd);
     addDisk(database, table, database.row("VBD", vbd)["VDI"]);
   }
-  for (const vif of listed(record["VIFs"])) {
+  for (const vif of style.excluded?.has("vif") === true ? [] : listed(record["VIFs"])) {
     table.add("VIF", vif);
     addIfThere(database, table, "network", database.row("VIF", vif)["network"]);
   }

@@ -7,6 +7,8 @@ export interface RecordStyle {
   readonly powerState: "kept" | "halted";
   /** Whether the archive shows snapshots as such, with their VM. */
   readonly snapshots: "shown" | "hidden";
+  /** Kinds of devices that are left out: `vif`, `vbd`. */
+  readonly excluded?: ReadonlySet<string>;
 }
 
 type ObjectRecord = Readonly<Record<string, Value>>;

@@ -77,6 +77,11 @@ export class Database {
     return this.#stored(className, ref).row;
   }
 
+  /** Generations in which an object was made and last changed. @throws XapiFault HANDLE_INVALID */
+  generations(className: string, ref: string): { readonly created: number; readonly modified: number } {
+    return this.#stored(className, ref);
+  }
+
   has(className: string, ref: string): boolean {
     return this.#table(className).has(ref);
   }

@@ -34,8 +34,8 @@ function response(value: Value): string {
   return `<?xml version="1.0"?><methodResponse><params><param>${xmlValue(value)}</param></params></methodResponse>`;
 }
 
-/** Untyped text is a string, however it looks. */
-function readValue(value: Element): Value {
+/** A `<value>` element. Untyped text is a string, however it looks. @throws MalformedCall */
+export function readValue(value: Element): Value {
   const [typed, ...others] = value.children;
   if (typed === undefined) return value.text;
   if (others.length > 0) throw new MalformedCall("A value with two types");
