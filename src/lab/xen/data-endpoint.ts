@@ -6,6 +6,7 @@ import { errorPage, faultText, sendErrorPage } from "./error-page.js";
 import { XapiFault } from "./fault.js";
 import { registerDataHandlers } from "./handlers/register.js";
 import { HttpHandlers, type HandlerEntry } from "./http-handlers.js";
+import { MovedTask } from "./moved-task.js";
 import type { PoolHost } from "./pool-host.js";
 import { RawAnswer } from "./raw-answer.js";
 import { isAtLeast } from "./roles.js";
@@ -87,7 +88,8 @@ export class DataEndpoint {
     try {
       await this.#work(exchange, { session, answer, task });
     } catch (error) {
-      this.#fail(exchange, answer, XapiFault.of(error));
+      // The handler has told the client where to go.
+      if (!(error instanceof MovedTask)) this.#fail(exchange, answer, XapiFault.of(error));
     } finally {
       if (temporary !== undefined) pool.sessions.end(temporary.ref);
     }

@@ -207,7 +207,9 @@ function createMetrics(database: Database, machine: MachineConfig, isRunning: bo
   });
 }
 
-function createGuestMetrics(database: Database, { ip }: MachineConfig): string {
+/** What the tools inside a running guest report. */
+export function createGuestMetrics(database: Database, guest: Pick<MachineConfig, "ip" | "quiesces">): string {
+  const { ip, quiesces } = guest;
   return database.create("VM_guest_metrics", {
     uuid: randomUUID(),
     os_version: { name: "Debian GNU/Linux 12 (bookworm)", uname: "6.1.0-18-amd64", distro: "debian", major: "12" },
@@ -215,6 +217,7 @@ function createGuestMetrics(database: Database, { ip }: MachineConfig): string {
     PV_drivers_up_to_date: true,
     PV_drivers_detected: true,
     networks: ip === undefined ? {} : { "0/ip": ip, "0/ipv4/0": ip },
+    other: quiesces ? { "feature-quiesce": "1", "feature-snapshot": "1" } : {},
     last_updated: new Date(),
     live: true,
   });

@@ -117,7 +117,13 @@ function poolConfig({ systemBytes = GIB, dataBytes = 256 * MIB }: InitPoolOption
     ],
     defaultStorage: NFS,
     machines: [
-      { ...linux("web01", [NFS, NFS]), description: "A running machine", power: "Running", ip: "10.20.30.11" },
+      {
+        ...linux("web01", [NFS, NFS]),
+        description: "A running machine",
+        power: "Running",
+        ip: "10.20.30.11",
+        quiesces: true,
+      },
       {
         ...linux("db01", [NFS, LOCAL]),
         description: "A running machine",

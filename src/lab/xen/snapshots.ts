@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { forgetBlockHashes } from "./changed-blocks.js";
 import { databaseText } from "./database/text.js";
 import type { Row } from "./database/database.js";
 import { XapiFault } from "./fault.js";
@@ -14,6 +15,8 @@ export interface SnapshotWish {
   readonly ignored: ReadonlySet<string>;
   readonly isQuiesced: boolean;
   readonly task: PoolTask;
+  /** What snapshot_info says; absent: the state that the machine is in. */
+  readonly powerState?: "Running" | "Suspended";
 }
 
 /**
@@ -77,6 +80,11 @@ export async function snapshotDisk(pool: XenPool, vdi: string, driverParameters:
   return copy;
 }
 
+/** @throws XapiFault VDI_IN_USE while anything has the disk plugged */
+export function assertIdle(pool: XenPool, vdi: string, operation: string): void {
+  if (pool.attachments.holders(vdi).length > 0) throw new XapiFault("VDI_IN_USE", vdi, operation);
+}
+
 /** Removes a disk with its bytes, the VBDs that name it, and what else refers to it. */
 export async function deleteDisk(pool: XenPool, vdi: string): Promise<void> {
   const { database, store } = pool;
@@ -85,6 +93,14 @@ export async function deleteDisk(pool: XenPool, vdi: string): Promise<void> {
   for (const vm of database.where("VM", "suspend_VDI", vdi)) database.update("VM", vm, { suspend_VDI: NULL_REF });
   database.delete("VDI", vdi);
   await store.remove(path);
+  await forgetBlockHashes(path);
+}
+
+/** Makes a checkpoint of a snapshot: it gets a copy of the image of the machine's memory. */
+export async function copySuspendImage(pool: XenPool, vm: string, snapshot: string): Promise<void> {
+  const image = pool.database.text("VM", vm, "suspend_VDI");
+  const copy = pool.database.has("VDI", image) ? await snapshotDisk(pool, image, {}) : NULL_REF;
+  pool.database.update("VM", snapshot, { power_state: "Suspended", suspend_VDI: copy });
 }
 
 interface Made {
@@ -94,7 +110,11 @@ interface Made {
   readonly made: ReadonlyMap<string, string>;
 }
 
-function recordSnapshot(pool: XenPool, { vm, name, isQuiesced }: SnapshotWish, { disks, made }: Made): string {
+function recordSnapshot(
+  pool: XenPool,
+  { vm, name, isQuiesced, powerState }: SnapshotWish,
+  { disks, made }: Made,
+): string {
   const { database } = pool;
   const source = database.row("VM", vm);
   const metadata = snapshotMetadata(database.record("VM", vm));
@@ -106,7 +126,7 @@ function recordSnapshot(pool: XenPool, { vm, name, isQuiesced }: SnapshotWish, {
     snapshot_of: vm,
     snapshot_time: new Date(),
     snapshot_info: {
-      "power-state-at-snapshot": textOf(source["power_state"]),
+      "power-state-at-snapshot": powerState ?? textOf(source["power_state"]),
       "disk-snapshot-type": isQuiesced ? "quiesced" : "crash_consistent",
     },
     snapshot_metadata: metadata,

@@ -1,9 +1,10 @@
+import { randomUUID, X509Certificate } from "node:crypto";
 import { join, resolve } from "node:path";
 import pLimit from "p-limit";
 import type { Logger } from "../../log.js";
 import { stateFolder } from "../lab-state.js";
 import { Rules, type RuleAction } from "../rules.js";
-import { keptCertificate } from "../tls.js";
+import { keptCertificate, type LabCertificate } from "../tls.js";
 import { Traffic } from "../traffic.js";
 import { Attachments } from "./attachments.js";
 import { computeFields, machineOf } from "./computed.js";
@@ -179,9 +180,27 @@ async function openHosts(
       API_version_minor: minor,
     };
     database.update("host", ref, changes);
+    keepCertificate(database, ref, tls);
     for (const pif of database.where("PIF", "host", ref)) database.update("PIF", pif, { IP: own });
   }
   return hosts;
+}
+
+/** The host's certificate as an object, as releases since 8.2 have it. */
+function keepCertificate(database: Database, host: string, { certificate, fingerprint }: LabCertificate): void {
+  const known = database.where("Certificate", "host", host);
+  if (known.some((ref) => database.text("Certificate", ref, "fingerprint") === fingerprint)) return;
+  for (const ref of known) database.delete("Certificate", ref);
+  const { validFrom, validTo, fingerprint: sha1 } = new X509Certificate(certificate);
+  database.create("Certificate", {
+    uuid: randomUUID(),
+    host,
+    not_before: new Date(validFrom),
+    not_after: new Date(validTo),
+    fingerprint,
+    fingerprint_sha256: fingerprint,
+    fingerprint_sha1: sha1,
+  });
 }
 
 /** 127.0.0.1, 127.0.0.2 … */
