@@ -1,0 +1,172 @@
+import type { Checksum } from "./checksum.js";
+import { CHUNK_BYTES } from "./chunk-map.js";
+
+/** Hashes kept: those of 64 GiB, in some 7 MiB of memory. */
+const HASHES_MAX = 65_536;
+/** Chunks of which parts have been read, 1 MiB each: a few readers that go forward, and what the kernel reads ahead. */
+const GATHERED_MAX = 4;
+
+export interface ChunkPlace {
+  /** Place of the disk in the archive. */
+  readonly disk: number;
+  readonly chunk: number;
+  readonly chunkBytes: number;
+}
+
+interface Gathered {
+  readonly data: Buffer;
+  /** Ranges that have come: ascending, apart from each other. */
+  covered: (readonly [from: number, to: number])[];
+  /** Reads under way that will bring more. */
+  readonly underWay: Set<Promise<unknown>>;
+}
+
+/**
+ * Hashes of chunks. A reader that goes forward has read the data before it comes to the hash: what passes is gathered, so
+ * that the data are fetched once. A hash alone costs a fetch of its chunk. All that is kept is bounded.
+ */
+export class ChunkHashes {
+  readonly #checksum: Checksum;
+  /** In the order of their last use. */
+  readonly #known = new Map<number, Promise<string>>();
+  readonly #gathered = new Map<number, Gathered>();
+  readonly #spare: Buffer[] = [];
+  #zeros: Promise<string> | undefined;
+
+  constructor(checksum: Checksum) {
+    this.#checksum = checksum;
+  }
+
+  /** Of a whole chunk of zeros. */
+  async ofZeros(): Promise<string> {
+    this.#zeros ??= this.#checksum.of(Buffer.alloc(CHUNK_BYTES));
+    return await this.#zeros;
+  }
+
+  /**
+   * Reads a part of a chunk, and keeps what a hash will need of it.
+   * @param from in the chunk
+   */
+  async passing(place: ChunkPlace, from: number, into: Uint8Array, read: () => Promise<void>): Promise<void> {
+    const key = keyOf(place);
+    // Who begins in the middle will hardly read all of it.
+    if (from === 0 && !this.#known.has(key) && !this.#gathered.has(key)) this.#begin(key);
+    const gathered = this.#gathered.get(key);
+    const reading = read();
+    if (gathered === undefined) {
+      await reading;
+      return;
+    }
+    gathered.underWay.add(reading);
+    try {
+      await reading;
+      gathered.data.set(into, from);
+      gathered.covered = merged([...gathered.covered, [from, from + into.length]]);
+      this.#finish(key, gathered, place.chunkBytes);
+    } finally {
+      gathered.underWay.delete(reading);
+    }
+  }
+
+  /** @param load fetches the whole chunk */
+  async of(place: ChunkPlace, load: (into: Uint8Array) => Promise<void>, signal: AbortSignal): Promise<string> {
+    const key = keyOf(place);
+    const gathered = this.#gathered.get(key);
+    while (gathered !== undefined && gathered.underWay.size > 0 && !this.#known.has(key)) {
+      await settled(gathered.underWay, signal);
+    }
+    const known = this.#known.get(key);
+    if (known !== undefined) {
+      this.#keep(key, known);
+      return await known;
+    }
+    const data = this.#spare.pop() ?? Buffer.allocUnsafeSlow(CHUNK_BYTES);
+    const chunk = data.subarray(0, place.chunkBytes);
+    await load(chunk);
+    const hash = this.#checksum.of(chunk);
+    this.#keep(key, hash);
+    const text = await hash;
+    this.#giveBack(data);
+    return text;
+  }
+
+  clear(): void {
+    this.#known.clear();
+    this.#gathered.clear();
+    this.#spare.length = 0;
+  }
+
+  #begin(key: number): void {
+    const data = this.#spare.pop() ?? Buffer.allocUnsafeSlow(CHUNK_BYTES);
+    this.#gathered.set(key, { data, covered: [], underWay: new Set() });
+    const [oldest] = this.#gathered.keys();
+    // Its buffer is not given back: reads under way still write into it.
+    if (this.#gathered.size > GATHERED_MAX && oldest !== undefined) this.#gathered.delete(oldest);
+  }
+
+  #finish(key: number, gathered: Gathered, chunkBytes: number): void {
+    const [first] = gathered.covered;
+    const isWhole = first !== undefined && first[0] === 0 && first[1] === chunkBytes;
+    if (!isWhole || this.#gathered.get(key) !== gathered) return;
+    this.#gathered.delete(key);
+    const hash = this.#checksum.of(gathered.data.subarray(0, chunkBytes));
+    this.#keep(key, hash);
+    hash.then(
+      () => {
+        if (gathered.underWay.size === 0) this.#giveBack(gathered.data);
+      },
+      () => {
+        this.#known.delete(key);
+      },
+    );
+  }
+
+  #keep(key: number, hash: Promise<string>): void {
+    this.#known.delete(key);
+    this.#known.set(key, hash);
+    const [oldest] = this.#known.keys();
+    if (this.#known.size > HASHES_MAX && oldest !== undefined) this.#known.delete(oldest);
+  }
+
+  #giveBack(data: Buffer): void {
+    if (this.#spare.length < GATHERED_MAX) this.#spare.push(data);
+  }
+}
+
+/** Chunk numbers have 8 digits. */
+function keyOf({ disk, chunk }: ChunkPlace): number {
+  return disk * 1e8 + chunk;
+}
+
+function merged(ranges: (readonly [from: number, to: number])[]): (readonly [from: number, to: number])[] {
+  const result: (readonly [from: number, to: number])[] = [];
+  for (const [from, to] of ranges.sort(([a], [b]) => a - b)) {
+    const last = result.at(-1);
+    if (last !== undefined && from <= last[1]) result[result.length - 1] = [last[0], Math.max(last[1], to)];
+    else result.push([from, to]);
+  }
+  return result;
+}
+
+/** Until one of them has ended, however. @throws the reason of the signal */
+async function settled(promises: ReadonlySet<Promise<unknown>>, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  let onAbort: (() => void) | undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    onAbort = () => {
+      reject(signal.reason as Error);
+    };
+    signal.addEventListener("abort", onAbort, { once: true });
+  });
+  try {
+    const ended = [...promises].map((promise) =>
+      promise.then(
+        () => undefined,
+        () => undefined,
+      ),
+    );
+    await Promise.race([aborted, ...ended]);
+  } finally {
+    if (onAbort !== undefined) signal.removeEventListener("abort", onAbort);
+  }
+}
