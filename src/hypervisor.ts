@@ -141,6 +141,11 @@ export interface Snapshot {
   readonly quiesced: boolean;
   /** Depth in the VM's snapshot tree: 1 = no parent snapshot. */
   readonly depth: number;
+  /**
+   * True where name and description are two steps for the server, and the second has not happened: whoever was making it
+   * has died in between, or is still at it.
+   */
+  readonly lacksDescription?: boolean;
 }
 
 export interface SnapshotSpec {

@@ -1,5 +1,6 @@
 import { UnreachableError } from "../errors.js";
 import { DataConnection, type DataRequest } from "./data-connection.js";
+import { requestText } from "./request-text.js";
 import type { ConnectCallback, ConnectTarget, TrustingConnector } from "./tls.js";
 
 /** A TLS record, which is what comes at a time; small enough to stay in the processor's cache. */
@@ -42,7 +43,7 @@ export class DataConnections {
    * @throws TypeError for a path or header that would not stay on its line: a bug of the caller
    */
   dispatch({ path, headers, stallMs, handler }: DataQuery): void {
-    const request = { text: requestText(path, { host: this.#host, ...headers }), stallMs, handler };
+    const request = { text: requestText("GET", path, { host: this.#host, ...headers }), stallMs, handler };
     if (this.#closed) {
       request.handler.onResponseError(NO_CONTROLLER, closedHere());
       return;
@@ -136,15 +137,6 @@ export class DataConnections {
 
 function closedHere(): Error {
   return new UnreachableError("The connection was closed on our side");
-}
-
-function requestText(path: string, headers: Readonly<Record<string, string>>): string {
-  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`);
-  const text = [`GET ${path} HTTP/1.1`, ...lines, "", ""];
-  if (/\s/.test(path) || text.some((line) => /[\0-\x08\n-\x1f\x7f\u0100-\uffff]/.test(line))) {
-    throw new TypeError("Cannot send a request: its path or a header holds control characters");
-  }
-  return text.join("\r\n");
 }
 
 const NO_CONTROLLER = { abort: (): void => undefined };

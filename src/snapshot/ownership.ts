@@ -34,7 +34,14 @@ export function readOwnership(snapshot: Pick<Snapshot, "name" | "description">):
   return undefined;
 }
 
-/** A snapshot is removed only when its name and its mark both name the session. */
-export function isOfSession(snapshot: Pick<Snapshot, "name" | "description">, session: string): boolean {
+/**
+ * A snapshot is removed only when its name and its mark both name the session. Where the mark comes after the name, a
+ * snapshot without one is the session's that died in between: nobody else knows the 50 random bits of the name.
+ */
+export function isOfSession(
+  snapshot: Pick<Snapshot, "name" | "description" | "lacksDescription">,
+  session: string,
+): boolean {
+  if (snapshot.lacksDescription === true) return snapshot.name === snapshotName(session);
   return readOwnership(snapshot)?.session === session;
 }

@@ -1,8 +1,6 @@
-import { lookup } from "node:dns/promises";
-import { isIP } from "node:net";
-import { NotFoundError } from "../errors.js";
 import type { VmIdentity } from "../hypervisor.js";
 import { matchesGlob } from "../glob.js";
+import { guestAddresses, normalAddress } from "../guest-address.js";
 import { escapeInventoryName, type LocatorForm, unescapeInventoryName } from "../locator.js";
 import { sortedByPath } from "../path-order.js";
 import { child, childrenNamed, textAt } from "./element.js";
@@ -194,8 +192,7 @@ function isSame(a: readonly string[] | undefined, b: readonly string[]): boolean
 
 /** Addresses are compared after resolving the name here, since the guest reports addresses more surely than names. */
 async function addressFilter(text: string): Promise<Filter> {
-  const resolved = isIP(text) === 0 ? await resolveName(text) : [text];
-  const wanted = new Set(resolved.map(normalAddress));
+  const wanted = await guestAddresses(text);
   const hostName = text.toLowerCase().replace(/\.$/, "");
   return ({ values }) => {
     if (values.get("guest.hostName")?.text.toLowerCase() === hostName) return true;
@@ -203,21 +200,4 @@ async function addressFilter(text: string): Promise<Filter> {
     const others = (values.get("guest.net")?.children ?? []).flatMap((card) => childrenNamed(card, "ipAddress"));
     return [primary, ...others.map((element) => element.text)].some((address) => wanted.has(normalAddress(address)));
   };
-}
-
-/** A name that DNS does not know may still be the guest's host name. */
-async function resolveName(name: string): Promise<string[]> {
-  try {
-    return (await lookup(name, { all: true })).map(({ address }) => address);
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code;
-    if (code === "ENOTFOUND" || code === "EAI_AGAIN" || code === "ENODATA") return [];
-    throw new NotFoundError(`Cannot resolve the guest name "${name}"`, { cause: error });
-  }
-}
-
-/** One spelling per address: IPv6 has many. */
-export function normalAddress(address: string): string {
-  const bare = address.replace(/%.*$/, "");
-  return isIP(bare) === 6 ? new URL(`http://[${bare}]/`).hostname : bare;
 }

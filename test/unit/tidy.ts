@@ -140,7 +140,7 @@ const TESTED_THROUGH: Readonly<Record<string, string>> = {
   "src/nbd/": "test/peers/nbd/servers.ts",
   "src/vddk/": "test/integration/vddk/faults.ts",
   "src/vsphere/": "test/peers/vsphere-vcsim.ts",
-  "src/xen/xva/": "test/peers/xen/xva-tar.ts",
+  "src/xen/": "test/integration/xen/hypervisor.ts",
 };
 
 void t.test("every source file has a test that names it, or one that drives it", (t) => {

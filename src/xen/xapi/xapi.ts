@@ -74,6 +74,9 @@ export interface Xapi extends AsyncDisposable {
    */
   task(method: string, args: readonly XapiValue[], options: TaskCall): Promise<XapiValue>;
 
+  /** Waits for a task that somebody else has begun, and leaves it there. @throws XapiFault with the task's error */
+  wait(task: string, options: TaskCall): Promise<XapiValue>;
+
   /** A session that is valid now, on every host of the pool: for NBD export names. */
   session(options: CallOptions): Promise<string>;
 

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import t from "tap";
 import type { LocatorForm } from "../../../src/locator.js";
 import { matchesGlob } from "../../../src/glob.js";
-import { normalAddress } from "../../../src/vsphere/locate.js";
+import { normalAddress } from "../../../src/guest-address.js";
 import { holds } from "../../fixtures/property.js";
 import { connectScripted } from "../../fixtures/vsphere/connect-scripted.js";
 import { objectContent, type Script, startScriptedVcenter, val } from "../../fixtures/vsphere/scripted-vcenter.js";
