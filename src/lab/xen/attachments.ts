@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { setMaxListeners } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Database } from "./database/database.js";
 import { XapiFault } from "./fault.js";
@@ -21,6 +22,8 @@ export class Attachments {
   constructor(database: Database, detachMs: () => number) {
     this.#database = database;
     this.#detachMs = detachMs;
+    // One for each disk that is still being unplugged.
+    setMaxListeners(0, this.#closing.signal);
   }
 
   /** @throws XapiFault HANDLE_INVALID; SR_HAS_NO_PBDS when this host does not see the SR; VDI_IN_USE by a writer */
