@@ -1,10 +1,13 @@
 import { readFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
 import { once } from "node:events";
 import { isIP } from "node:net";
-import { resolve } from "node:path";
-import type { Command } from "commander";
+import { join, resolve } from "node:path";
+import { Option, type Command } from "commander";
 import { CancelledError, UsageError } from "../errors.js";
 import type { Lab } from "../lab/lab.js";
+import { PROFILES, type ProfileName } from "../lab/xen/profile.js";
+import type { Logger } from "../log.js";
 import { type CommonOptions, withCommonOptions } from "./common-options.js";
 import type { ProcessEdge } from "./context.js";
 import { answer } from "./output.js";
@@ -13,6 +16,11 @@ interface LabFlags extends CommonOptions {
   readonly dir?: string;
   readonly listen: string;
   readonly rules?: string;
+  readonly profile?: ProfileName;
+}
+
+interface InitFlags extends CommonOptions {
+  readonly pool?: boolean;
 }
 
 const EXAMPLES = `
@@ -20,27 +28,40 @@ Examples:
   vmmount lab init /srv/lab                 make two VMs with real ext4 file systems
   vmmount lab --dir /srv/lab                serve them as a vCenter; Ctrl-C ends it
   vmmount lab --dir /srv/lab --listen 127.0.0.1:8443 --rules faults.json
+  vmmount lab init --pool /srv/pool         make two Xen hosts with VMs
+  vmmount lab --dir /srv/pool --profile 8.2 serve them as XCP-ng 8.2
 
 The lab is a stand-in for trying and testing: never show it to a network that you do not trust.`;
 
 export function addLab(program: Command, edge: ProcessEdge): void {
   const command = program
     .command("lab")
-    .summary("serve a stand-in vCenter with real disk images")
-    .description("Serves a stand-in vCenter: real protocols and real disk images from a folder, no hypervisor.")
+    .summary("serve a stand-in vCenter or Xen pool with real disk images")
+    .description(
+      "Serves a stand-in vCenter or Xen pool: real protocols and real disk images from a folder, no hypervisor.",
+    )
     .option("--dir <directory>", "folder of the lab, as made by lab init")
-    .option("--listen <host:port>", "address to listen on; port 0 takes a free one", "127.0.0.1:0")
+    .option(
+      "--listen <host:port>",
+      "address to listen on (of a pool's first host); port 0 takes a free one",
+      "127.0.0.1:0",
+    )
     .option("--rules <file>", "JSON file with faults, delays and limits to act out")
+    .addOption(
+      new Option("--profile <release>", "release that a pool shows; default: what its pool.json says").choices(
+        PROFILES,
+      ),
+    )
     .addHelpText("after", EXAMPLES);
   withCommonOptions(command, "this host only").action(async (flags: LabFlags) => {
     if (flags.dir === undefined)
       throw new UsageError("Cannot serve a lab: --dir is missing", { hint: "See vmmount lab --help" });
     const { createContext } = await import("./context.js");
     const context = createContext(edge, flags);
-    const { startLab } = await import("../lab/lab.js");
     // The paths that it prints are for a configuration file, which is read from anywhere.
     const directory = resolve(flags.dir);
-    await using lab = await startLab({ directory, listen: address(flags.listen), logger: context.logger });
+    const options = { directory, listen: address(flags.listen), logger: context.logger };
+    await using lab = isPool(directory) ? await servePool(options, flags.profile) : await serveVCenter(options, flags);
     if (flags.rules !== undefined) lab.rules.load(await readRules(flags.rules));
     answer(context.terminal, labFacts(lab), () => describeLab(lab));
     if (!context.signal.aborted) await once(context.signal, "abort");
@@ -54,16 +75,17 @@ export function addLab(program: Command, edge: ProcessEdge): void {
 function addInit(lab: Command, edge: ProcessEdge): void {
   const init = lab
     .command("init")
-    .summary("make a lab folder with two VMs")
-    .description("Makes a lab folder with two VMs that have GPT partition tables and real ext4 file systems.")
+    .summary("make a lab folder with VMs")
+    .description("Makes a lab folder with VMs that have GPT partition tables and real ext4 file systems.")
     .argument("<directory>", "a new or empty folder; about 300 MB are written")
+    .option("--pool", "a pool of two Xen hosts instead of a vCenter")
     .addHelpText("after", "\nExample:\n  vmmount lab init /srv/lab && vmmount lab --dir /srv/lab");
-  withCommonOptions(init, "this host only").action(async (directory: string, _: CommonOptions, command: Command) => {
+  withCommonOptions(init, "this host only").action(async (directory: string, flags: InitFlags, command: Command) => {
     // Both lab and init have --json and its like; the parser gives them to lab.
     const { createContext } = await import("./context.js");
     const context = createContext(edge, command.optsWithGlobals());
-    const { initLab } = await import("../lab/init.js");
-    await initLab(directory);
+    if (flags.pool === true) await (await import("../lab/xen/init-pool.js")).initLabPool(directory);
+    else await (await import("../lab/init.js")).initLab(directory);
     answer(
       context.terminal,
       { directory },
@@ -91,13 +113,50 @@ async function readRules(path: string): Promise<Parameters<Lab["rules"]["load"]>
   }
 }
 
-function labFacts(lab: Lab): object {
+/** What the two kinds of labs have in common. */
+interface ServedLab extends AsyncDisposable, Pick<Lab, "url" | "passwordPath" | "fingerprint" | "certificatePath"> {
+  readonly user: string;
+  readonly rules: Lab["rules"];
+  readonly vms: readonly unknown[];
+  /** "vCenter" or what the pool says of itself. */
+  readonly kind: string;
+}
+
+interface ServeOptions {
+  readonly directory: string;
+  readonly listen: { readonly host: string; readonly port: number };
+  readonly logger: Logger;
+}
+
+/** A pool's folder is known by its configuration. */
+function isPool(directory: string): boolean {
+  return existsSync(join(directory, "pool.json"));
+}
+
+async function servePool(options: ServeOptions, profile: ProfileName | undefined): Promise<ServedLab> {
+  const { startLabPool } = await import("../lab/xen/lab-pool.js");
+  const lab = await startLabPool({ ...options, profile });
+  const { product_brand: brand = "", product_version: version = "" } = lab.pool.profile.softwareVersion;
+  return Object.assign(lab, { kind: `pool of ${lab.hosts.length} ${brand} ${version} hosts` });
+}
+
+async function serveVCenter(options: ServeOptions, { profile }: LabFlags): Promise<ServedLab> {
+  if (profile !== undefined) {
+    throw new UsageError(`Cannot show release ${profile}: ${options.directory} is no pool`, {
+      hint: `Make one with "vmmount lab init --pool DIRECTORY"`,
+    });
+  }
+  const { startLab } = await import("../lab/lab.js");
+  return Object.assign(await startLab(options), { kind: "vCenter" });
+}
+
+function labFacts(lab: ServedLab): object {
   const { url, user, passwordPath, fingerprint, certificatePath } = lab;
   return { url, user, passwordFile: passwordPath, fingerprint, caFile: certificatePath };
 }
 
-function describeLab(lab: Lab): string {
-  return `Serving a stand-in vCenter with ${lab.vms.length} VMs. Reach it with this configuration file:
+function describeLab(lab: ServedLab): string {
+  return `Serving a stand-in ${lab.kind} with ${lab.vms.length} VMs. Reach it with this configuration file:
 
 [server.lab]
 url = "${lab.url}"

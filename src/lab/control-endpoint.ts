@@ -1,14 +1,10 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { z } from "zod";
-import { VmmountError } from "../errors.js";
+import { readControl, serveControl } from "./control-request.js";
 import type { Writing } from "./guest.js";
-import { readBody, send } from "./http-request.js";
 import type { LabVm } from "./lab-vm.js";
 import type { Rules, RulesInput } from "./rules.js";
 import type { Traffic } from "./traffic.js";
-
-/** Largest control request: a guest write of a few MiB in base64. */
-const REQUEST_BYTES_MAX = 16 * 1024 * 1024;
 
 const guestRequest = z.discriminatedUnion("do", [
   z.strictObject({
@@ -44,18 +40,8 @@ export class ControlEndpoint {
     this.#traffic = traffic;
   }
 
-  async handle(request: IncomingMessage, response: ServerResponse, path: string): Promise<void> {
-    if (!isLoopback(request.socket.remoteAddress)) {
-      reply(response, 403, { error: "The lab is controlled from its own machine only" });
-      return;
-    }
-    try {
-      const answer = await this.#answer(request, path);
-      reply(response, answer === undefined ? 404 : 200, answer ?? { error: "No such control" });
-    } catch (error) {
-      if (!(error instanceof VmmountError || error instanceof z.ZodError || error instanceof SyntaxError)) throw error;
-      reply(response, 400, { error: error instanceof z.ZodError ? z.prettifyError(error) : error.message });
-    }
+  handle(request: IncomingMessage, response: ServerResponse, path: string): Promise<void> {
+    return serveControl(request, response, () => this.#answer(request, path));
   }
 
   async #answer(request: IncomingMessage, path: string): Promise<unknown> {
@@ -71,10 +57,10 @@ export class ControlEndpoint {
         });
       case "POST /lab/rules":
         // The rules validate it.
-        this.#rules.load((await readJson(request)) as RulesInput);
+        this.#rules.load((await readControl(request)) as RulesInput);
         return {};
       case "POST /lab/guest":
-        return this.#guest(guestRequest.parse(await readJson(request)));
+        return this.#guest(guestRequest.parse(await readControl(request)));
       default:
         return undefined;
     }
@@ -103,20 +89,4 @@ export class ControlEndpoint {
         return { sha256: await vm.hashDisk(wish.disk, wish.when) };
     }
   }
-}
-
-function isLoopback(address: string | undefined): boolean {
-  return address === "::1" || /^(::ffff:)?127\./.test(address ?? "");
-}
-
-async function readJson(request: IncomingMessage): Promise<unknown> {
-  // A browser cannot send this type to another origin without asking first.
-  if (!/^application\/json/.test(request.headers["content-type"] ?? "")) throw new SyntaxError("Send application/json");
-  const body = await readBody(request, REQUEST_BYTES_MAX);
-  if (body === undefined) throw new SyntaxError("The request is too large");
-  return JSON.parse(body.toString("utf8"));
-}
-
-function reply(response: ServerResponse, status: number, body: unknown): void {
-  send(response, status, "application/json", `${JSON.stringify(body)}\n`);
 }

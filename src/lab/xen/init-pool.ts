@@ -10,7 +10,7 @@ import { POOL_CONFIG_NAME, type PoolConfigInput } from "./pool-config.js";
 
 /** Sizes in bytes; whole MiB. */
 export interface InitPoolOptions {
-  /** System disks and the files on each: 1 GiB with 100 MiB. */
+  /** System disks and the files on each: 1 GiB with 70 MiB. */
   readonly systemBytes?: number | undefined;
   readonly systemDataBytes?: number | undefined;
   /** Data disks and the files on each: 256 MiB with 10 MiB. */
@@ -66,7 +66,7 @@ interface Image {
 }
 
 function plannedImages(config: PoolConfigInput, options: InitPoolOptions): Image[] {
-  const { systemDataBytes = 100 * MIB, dataDataBytes = 10 * MIB } = options;
+  const { systemDataBytes = 70 * MIB, dataDataBytes = 10 * MIB } = options;
   return (config.machines ?? []).flatMap(({ name, disks = [] }) =>
     disks.map(({ uuid, bytes, storage }, index) => ({
       folder: FOLDERS[storage] ?? "SR/nfs",

@@ -6,9 +6,9 @@ import { stateFolder } from "../lab-state.js";
 import type { Rules } from "../rules.js";
 import { labPassword } from "../tls.js";
 import type { Traffic } from "../traffic.js";
-import { sendErrorPage } from "./error-page.js";
 import { HostServer } from "./host-server.js";
 import { LabPoolVm } from "./lab-pool-vm.js";
+import { PoolControl } from "./pool-control.js";
 import type { PoolHost } from "./pool-host.js";
 import type { ProfileName } from "./profile.js";
 import type { PoolUser } from "./sessions.js";
@@ -167,15 +167,16 @@ export async function startLabPool(options: LabPoolOptions): Promise<LabPool> {
   const logins = new Map<string, PoolUser>([...(users ?? []), [LAB_USER, { password, role: "pool-admin" }]]);
   const pool = await XenPool.open({ directory, profile, users: logins, address: listen.host, logger });
   const certificatePath = await writeCertificates(directory, pool.hosts);
+  const control = new PoolControl(() => lab);
   const servers = pool.hosts.map((host) => {
-    return new HostServer(pool, host, (_, response) => {
-      sendErrorPage(response, 404, "No such control");
-      return Promise.resolve();
-    });
+    return new HostServer(pool, host, (request, response, path) => control.handle(request, response, path));
   });
+  // Nothing reaches the controls before the servers run.
+  let lab: LabPool;
   try {
     const port = await startAll(servers, listen.port);
-    return new LabPool({ pool, servers, port, password, passwordPath, certificatePath });
+    lab = new LabPool({ pool, servers, port, password, passwordPath, certificatePath });
+    return lab;
   } catch (error) {
     await pool.close();
     if (error instanceof VmmountError) throw error;

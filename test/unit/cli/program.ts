@@ -73,6 +73,7 @@ void t.test("a wrong command line ends with 64 and one sentence", async (t) => {
     [["ls", "name:"], /nothing follows "name:"/],
     [["lab"], /--dir is missing/],
     [["lab", "--dir", "/tmp", "--listen", "here"], /Cannot listen on "here"/],
+    [["lab", "--dir", "/tmp", "--profile", "8.2"], /Cannot show release 8\.2: \/tmp is no pool/],
   ];
   for (const [argv, message] of cases) {
     const { code, out, error } = await command(argv);
