@@ -4,6 +4,7 @@
 #include "log.h"
 #include "login.h"
 #include "params.h"
+#include "rules.h"
 #include "stats.h"
 #include "vixDiskLib.h"
 
@@ -39,10 +40,22 @@ VixError VixDiskLib_EndAccess(const VixDiskLibConnectParams *params, const char 
     return VIX_OK;
 }
 
-/* The stand-in attaches no disk to a proxy and mounts none: a crash leaves nothing to remove. */
+/* The stand-in attaches no disk to a proxy: what a crash left is what the rules say. */
 VixError VixDiskLib_Cleanup(const VixDiskLibConnectParams *params, uint32 *numCleanedUp, uint32 *numRemaining) {
     if (numCleanedUp == NULL || numRemaining == NULL) return VIX_E_INVALID_ARG;
     *numCleanedUp = *numRemaining = 0;
     VixError error = init_check();
-    return error == VIX_OK ? params_check(params) : error;
+    if (error == VIX_OK) error = params_check(params);
+    if (error != VIX_OK) return error;
+    if (params->vmxSpec != NULL) {
+        log_warn("PARAMS RULE: Cleanup is for all VMs, and vmxSpec names %s", params->vmxSpec);
+        return VIX_E_INVALID_ARG;
+    }
+    Rules *rules = rules_get();
+    if (rules == NULL) return VIX_E_DISK_NOINIT;
+    *numCleanedUp = rules->left_cleaned;
+    *numRemaining = rules->left_remaining;
+    rules_put(rules);
+    stats_event("cleanup");
+    return VIX_OK;
 }

@@ -3,6 +3,7 @@
 
 #include "allocation.h"
 #include "handle.h"
+#include "rules.h"
 #include "stats.h"
 
 void allocation_mark(AllocationMap *map, uint64 sector, uint64 count) {
@@ -54,6 +55,14 @@ static VixDiskLibBlockList *make_list(const AllocationMap *map) {
     return list;
 }
 
+static VixError fault(void) {
+    Rules *rules = rules_get();
+    if (rules == NULL) return VIX_E_DISK_NOINIT;
+    VixError error = rules_fault(&rules->fail_query, atomic_fetch_add(&rules->queries, 1) + 1);
+    rules_put(rules);
+    return error;
+}
+
 VixError VixDiskLib_QueryAllocatedBlocks(VixDiskLibHandle handle, VixDiskLibSectorType start,
                                          VixDiskLibSectorType count, VixDiskLibSectorType chunk,
                                          VixDiskLibBlockList **out) {
@@ -63,6 +72,7 @@ VixError VixDiskLib_QueryAllocatedBlocks(VixDiskLibHandle handle, VixDiskLibSect
     if (error != VIX_OK) return error;
     stats_event("query %" PRIu64 " %" PRIu64 " %" PRIu64, handle->id, start, count);
     error = check(handle, start, count, chunk);
+    if (error == VIX_OK) error = fault();
     if (error == VIX_OK) {
         AllocationMap map = {.start = start, .count = count, .chunk = chunk, .marks = calloc(count / chunk, 1)};
         error = map.marks == NULL ? VIX_E_OUT_OF_MEMORY : disk_chain_mark(handle->disk, &map);

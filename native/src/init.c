@@ -84,6 +84,7 @@ static VixError start_plugin(const char *library_folder) {
     Rules *rules = rules_get();
     if (rules == NULL) return VIX_E_DISK_NOINIT;
     bool needs_library_path = rules->needs_library_path;
+    if (rules->hangs_init) rules_hang();
     rules_put(rules);
     char why[PATH_MAX] = "";
     switch (start(needs_library_path, why, sizeof why)) {

@@ -73,6 +73,7 @@ static VixError find_file(const Connection *connection, const Rules *rules, cons
 
 static VixError fill(Handle *handle, Rules *rules, const char *path, uint32 flags) {
     const Connection *connection = handle->connection;
+    if (rules->hangs_open) rules_hang();
     VixError error = rules_fault(&rules->fail_open, atomic_fetch_add(&rules->opens, 1) + 1);
     if (error == VIX_OK && connection->is_remote) error = check_server(connection, rules);
     if (error == VIX_OK) error = choose_transport(connection, rules, &handle->transport);

@@ -84,6 +84,13 @@ static bool take_line(Rules *rules, const char *key, char *value) {
         rules->any_thread = strcmp(value, "any") == 0;
         return rules->any_thread || strcmp(value, "one") == 0;
     }
+    if (IS("hang")) {
+        rules->hangs_init = strcmp(value, "init") == 0;
+        rules->hangs_open = strcmp(value, "open") == 0;
+        return rules->hangs_init || rules->hangs_open;
+    }
+    if (IS("left_cleaned")) return take_unsigned(&rules->left_cleaned, value, 0, UINT_MAX);
+    if (IS("left_remaining")) return take_unsigned(&rules->left_remaining, value, 0, UINT_MAX);
     if (IS("library_path")) return rules->needs_library_path = strcmp(value, "required") == 0;
     if (IS("latency_us")) return take_unsigned(&rules->latency_us, value, 0, MICROSECONDS_MAX);
     if (IS("parallel")) return take_unsigned(&rules->parallel, value, 1, PARALLEL_MAX);
@@ -93,6 +100,7 @@ static bool take_line(Rules *rules, const char *key, char *value) {
     if (IS("log_thread_ms")) return take_unsigned(&rules->log_thread_ms, value, 1, UINT_MAX / 1000);
     if (IS("fail_read")) return take_fault(&rules->fail_read, value);
     if (IS("fail_open")) return take_fault(&rules->fail_open, value);
+    if (IS("fail_query")) return take_fault(&rules->fail_query, value);
 #undef IS
     return false;
 }

@@ -43,6 +43,12 @@ typedef struct {
     bool falls_back_to_nbdssl;
     bool any_thread;
     bool needs_library_path;
+    /* Calls that never return. */
+    bool hangs_init;
+    bool hangs_open;
+    /* What Cleanup finds. */
+    unsigned left_cleaned;
+    unsigned left_remaining;
     unsigned latency_us;
     unsigned parallel;
     /* 0 = no limit. */
@@ -53,11 +59,13 @@ typedef struct {
     unsigned log_thread_ms;
     Faults fail_read;
     Faults fail_open;
+    Faults fail_query;
     /* Tells one reading of the file from another. */
     uint64 generation;
     /* Calls since the file was read. */
     atomic_ullong reads;
     atomic_ullong opens;
+    atomic_ullong queries;
     unsigned references;
 } Rules;
 
@@ -71,6 +79,9 @@ void rules_put(Rules *rules);
 
 /* The code of the fault for the Nth call, or VIX_OK. */
 VixError rules_fault(const Faults *faults, uint64 call);
+
+/* Where the real library waits for somebody who never answers. */
+_Noreturn void rules_hang(void);
 
 /* Whether a list such as `vm-42,vm-43` holds a word. */
 bool rules_list_holds(const char *list, const char *word);

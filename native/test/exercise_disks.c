@@ -54,8 +54,13 @@ void test_life(const char *library_folder) {
     CHECK_ERROR(VIX_OK, vix.Flush(handle));
     close_all(connection, handle);
     uint32 cleaned = 9, remaining = 9;
+    CHECK_ERROR(VIX_E_INVALID_ARG, vix.Cleanup(params, &cleaned, &remaining));
+    CHECK(cleaned == 0 && remaining == 0);
+    char *spec = params->vmxSpec;
+    params->vmxSpec = NULL;
     CHECK_ERROR(VIX_OK, vix.Cleanup(params, &cleaned, &remaining));
     CHECK(cleaned == 0 && remaining == 0);
+    params->vmxSpec = spec;
     CHECK_ERROR(VIX_OK, vix.EndAccess(params, "vmmount-1"));
 #if VIXDISKLIB_API >= 67
     vix.FreeConnectParams(params);

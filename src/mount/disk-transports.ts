@@ -4,7 +4,7 @@ import type { Logger } from "../log.js";
 import type { Settings } from "../settings.js";
 import { type Transport, type TransportOrder, TRANSPORTS_OF } from "../transports.js";
 import { findVddk, hasVddk, type VddkLibrary } from "../vddk/find-library.js";
-import type { VddkHost, VddkServiceOptions } from "../vddk/vddk-service.js";
+import type { OpenOptions, VddkHost, VddkService, VddkServiceOptions } from "../vddk/vddk-service.js";
 import { type Connection, thumbprintOf } from "./connection.js";
 
 /** PrepareForAccess takes a name of at most 50 characters. */
@@ -87,20 +87,28 @@ export class DiskTransports implements AsyncDisposable {
     return /vcenter/i.test(hypervisor.identity.product) ? IDENTITY_PREFIX + session : undefined;
   }
 
+  /** Whether a crash may leave disks of the VM attached to this machine; nbdkit cannot remove them. */
+  get mayAttach(): boolean {
+    const isOurs = this.#library !== undefined && this.#parts.settings["vddk.host"] !== "nbdkit";
+    return isOurs && this.#order.includes("hotadd");
+  }
+
   /**
    * Before the snapshot is made: vCenter does not move the VM's disks from now on. That it does not is no reason to fail.
    */
-  async prepareAccess(): Promise<void> {
+  async prepareAccess(signal: AbortSignal): Promise<void> {
     const { logger } = this.#parts;
     const identity = this.accessIdentity;
     if (identity === undefined) return;
     try {
-      const service = await this.#started();
-      await service.access("prepare", identity);
+      const service = await this.#started(signal);
+      await service.access("prepare", identity, signal);
       this.#isPrepared = true;
     } catch (error) {
       // A host that died over it may have been heard by vCenter.
-      this.#isPrepared = error instanceof UnreachableError && (await this.#running()) !== undefined;
+      const isHeard = signal.aborted || error instanceof UnreachableError;
+      this.#isPrepared = isHeard && (await this.#running()) !== undefined;
+      signal.throwIfAborted();
       logger.warn(`vCenter may move the disks of the VM during the mount: ${errorChain(error)}`);
     }
   }
@@ -111,8 +119,9 @@ export class DiskTransports implements AsyncDisposable {
     const identity = this.accessIdentity;
     if (!this.#isPrepared || identity === undefined) return;
     try {
-      const service = await this.#started();
-      await service.access("end", identity);
+      // It runs, since somebody prepared it.
+      const service = await this.#running();
+      await service?.access("end", identity);
       this.#isPrepared = false;
     } catch (error) {
       logger.warn(`vCenter may go on refusing to move the disks of the VM: ${errorChain(error)}`);
@@ -141,7 +150,11 @@ export class DiskTransports implements AsyncDisposable {
                 spoolDirectory: settings["cache.dir"],
                 onProgress: this.#parts.onProgress,
               })
-            : await this.#openThroughLibrary(disk, snapshot, { mode: transport, signal });
+            : await this.#openThroughLibrary(disk, snapshot, {
+                mode: transport,
+                signal,
+                otherwise: transport === this.#order.at(-1) ? "nothing" : "another transport",
+              });
         return { ...opened, refused };
       } catch (error) {
         signal.throwIfAborted();
@@ -174,13 +187,13 @@ export class DiskTransports implements AsyncDisposable {
   async #openThroughLibrary(
     disk: DiskDescription,
     snapshot: string | undefined,
-    { mode, signal }: { readonly mode: Transport; readonly signal: AbortSignal },
+    { mode, ...options }: OpenOptions & { readonly mode: Transport },
   ): Promise<OpenedDisk> {
-    const service = await this.#started();
+    const service = await this.#started(options.signal);
     // One that was opened over another mode and refused may still be there.
     const name = `${diskNodeName(disk.node)} over ${mode}`;
     const request = { name, path: disk.path, mode, snapshot };
-    const { source, links } = await service.open(request, signal);
+    const { source, links } = await service.open(request, options);
     if (source.size !== disk.capacity) {
       await source[Symbol.asyncDispose]();
       throw new MissingCapabilityError(
@@ -200,13 +213,13 @@ export class DiskTransports implements AsyncDisposable {
   }
 
   /** Disks are opened side by side, and all wait for the one start. */
-  async #started(): Promise<VddkHost> {
+  async #started(signal: AbortSignal): Promise<VddkHost> {
     if (this.#broken !== undefined) throw this.#broken;
-    this.#starting ??= this.#start();
+    this.#starting ??= this.#start(signal);
     return await this.#starting;
   }
 
-  async #start(): Promise<VddkHost> {
+  async #start(signal: AbortSignal): Promise<VddkHost> {
     const { settings } = this.#parts;
     if (this.#library === undefined) throw new MissingCapabilityError("Cannot use VDDK: it was not found");
     const options = await vddkOptions(this.#library, this.#parts);
@@ -216,7 +229,7 @@ export class DiskTransports implements AsyncDisposable {
       return await NbdkitService.start(options);
     }
     const { VddkService } = await import("../vddk/vddk-service.js");
-    return await VddkService.start(options);
+    return await VddkService.start(options, signal);
   }
 }
 
@@ -259,26 +272,41 @@ async function vddkOptions(
   };
 }
 
+export interface LeftParts extends Omit<DiskTransportsParts, "hypervisor" | "session" | "connection" | "onProgress"> {
+  readonly connect: () => Promise<Connection>;
+}
+
 /**
  * After a crash: tells vCenter that it may move the VM's disks again. What keeps it from being told is only logged, since the
  * snapshot is gone and nothing is lost; the mark is in VMware's own list of disabled methods.
  */
-export async function endLeftAccess(
-  identity: string,
-  {
-    connect,
-    ...parts
-  }: Omit<DiskTransportsParts, "hypervisor" | "session" | "connection" | "onProgress"> & {
-    readonly connect: () => Promise<Connection>;
-  },
-): Promise<void> {
+export async function endLeftAccess(identity: string, parts: LeftParts): Promise<void> {
   try {
-    const connection = await connect();
-    const library = await findVddk(parts.settings["vddk.libdir"]);
-    const { VddkService } = await import("../vddk/vddk-service.js");
-    await using service = await VddkService.start(await vddkOptions(library, { ...parts, connection }));
-    await service.access("end", identity);
+    await withLibrary(parts, (service) => service.access("end", identity));
   } catch (error) {
     parts.logger.warn(`vCenter may go on refusing to move the disks of the VM ("${identity}"): ${errorChain(error)}`);
   }
+}
+
+/**
+ * After a crash, before the snapshot is removed: its disks may still be attached to this machine, and their files locked. Most
+ * crashes leave none, so what keeps the library from looking is only logged.
+ */
+export async function detachLeftDisks(parts: LeftParts): Promise<void> {
+  try {
+    await withLibrary(parts, (service) => service.cleanUp());
+  } catch (error) {
+    parts.logger.warn(`Cannot see whether disks of the VM are still attached to this machine: ${errorChain(error)}`);
+  }
+}
+
+async function withLibrary(
+  { connect, ...parts }: LeftParts,
+  ask: (service: VddkService) => Promise<void>,
+): Promise<void> {
+  const connection = await connect();
+  const library = await findVddk(parts.settings["vddk.libdir"]);
+  const { VddkService } = await import("../vddk/vddk-service.js");
+  await using service = await VddkService.start(await vddkOptions(library, { ...parts, connection }));
+  await ask(service);
 }

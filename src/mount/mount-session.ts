@@ -115,15 +115,15 @@ export class MountSession {
     const { program, onProgress } = context;
     const parts = { hypervisor, connection, settings, session, vm: identity.ref, logger, program, onProgress };
     const transports = undo.use("end the transports", await DiskTransports.choose(parts));
-    const { accessIdentity } = transports;
-    const journal = await openJournal(context, paths, vm, { makes: hypervisor.snapshots, accessIdentity });
+    const { accessIdentity, mayAttach } = transports;
+    const journal = await openJournal(context, paths, vm, { makes: hypervisor.snapshots, accessIdentity, mayAttach });
     const snapshots = newSnapshotSession(context, hypervisor, journal, vm);
     undo.add("close the journal", async () => {
       if (["planned", "removed"].includes(snapshots.state.name)) await journal.erase();
       await journal[Symbol.asyncDispose]();
     });
     undo.add("let vCenter move the disks again", () => transports.endAccess());
-    await transports.prepareAccess();
+    await transports.prepareAccess(signal);
     undo.add("look for what consolidation left", () => refuseUnconsolidated(hypervisor, snapshots, vm, logger));
     undo.add("remove the snapshot", () => snapshots.remove());
     const facts = await freeze(hypervisor, snapshots, vm, context);

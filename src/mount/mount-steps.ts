@@ -99,7 +99,7 @@ export async function openJournal(
   { request }: MountContext,
   paths: StatePaths,
   vm: VmDescription,
-  server: { readonly makes: Hypervisor["snapshots"]; readonly accessIdentity: string | undefined },
+  server: { readonly makes: Hypervisor["snapshots"] } & Pick<DiskTransports, "accessIdentity" | "mayAttach">,
 ): Promise<FileJournal> {
   const journal = await FileJournal.create(paths.journal(request.session), request.session);
   const { ref, instanceUuid, name, path } = vm.identity;
@@ -114,6 +114,7 @@ export async function openJournal(
         vm: { ref, name, path, ...(instanceUuid !== undefined && { instanceUuid }) },
         ...(server.makes === "supported" && { snapshotName: snapshotName(request.session) }),
         ...(server.accessIdentity !== undefined && { accessIdentity: server.accessIdentity }),
+        ...(server.mayAttach && { mayAttach: true }),
       },
     });
     return journal;

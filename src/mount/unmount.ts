@@ -22,7 +22,7 @@ import { controlEndpoint } from "./control-endpoint.js";
 import { daemonAt, daemonEnded, type DaemonProcess, findDaemon } from "./daemon-process.js";
 import { unmountByHand, unmountThrough } from "./daemon-unmount.js";
 import { detachDead } from "./dead-mount.js";
-import { endLeftAccess } from "./disk-transports.js";
+import { detachLeftDisks, endLeftAccess, type LeftParts } from "./disk-transports.js";
 import { type MountInfo, readMountInfo, topMountAt } from "../mount-info.js";
 import { ownerOfMount, sessionOfMount } from "./mount-source.js";
 import { canonicalMountPoint } from "./mount-point.js";
@@ -144,11 +144,13 @@ async function recoverSession(entry: SessionEntry, options: UnmountOptions): Pro
   for await (const record of journal.replay()) records.push(record);
   const plan = planRecovery(records);
   let removed = 0;
+  if (plan.facts?.mayAttach === true) await detachLeftDisks(leftParts(plan.facts, options));
   if (plan.action === "remove-snapshot") {
     // Not journaled: until the journal is erased it says that the snapshot may exist, and looking again is harmless.
     removed = await removeThroughServer(entry.id, plan.facts, createdRef(records), options);
   }
-  if (plan.facts?.accessIdentity !== undefined) await endAccess(plan.facts.accessIdentity, plan.facts, options);
+  const identity = plan.facts?.accessIdentity;
+  if (plan.facts !== undefined && identity !== undefined) await endLeftAccess(identity, leftParts(plan.facts, options));
   await rm(paths.controlSocket(entry.id), { force: true });
   await journal.erase();
   const what =
@@ -156,14 +158,9 @@ async function recoverSession(entry: SessionEntry, options: UnmountOptions): Pro
   return { mountPoint, session: entry.id, message: `Cleaned up dead session ${entry.id} of "${mountPoint}": ${what}` };
 }
 
-async function endAccess(
-  identity: string,
-  facts: NonNullable<SessionEntry["facts"]>,
-  { config, choice, logger }: UnmountOptions,
-): Promise<void> {
+function leftParts(facts: NonNullable<SessionEntry["facts"]>, { config, choice, logger }: UnmountOptions): LeftParts {
   const connect = () => prepareConnection(rememberedServer(config, facts.server, choice), choice);
-  const program = process.argv[1] ?? "";
-  await endLeftAccess(identity, { connect, settings: config.settings, vm: facts.vm.ref, logger, program });
+  return { connect, settings: config.settings, vm: facts.vm.ref, logger, program: process.argv[1] ?? "" };
 }
 
 /** Whether the server of this session makes snapshots; a journal that says nothing yet is taken for one that may. */

@@ -28,6 +28,8 @@ export const sessionFactsSchema = z.object({
   snapshotName: z.string().optional(),
   /** The name under which vCenter may have been told not to move the VM's disks (PrepareForAccess of VDDK). */
   accessIdentity: z.string().optional(),
+  /** Whether disks may have been attached to this machine (HotAdd of VDDK), which keeps the server from removing the snapshot. */
+  mayAttach: z.boolean().optional(),
 });
 export type SessionFacts = z.infer<typeof sessionFactsSchema>;
 

@@ -22,7 +22,8 @@ export class ConnectionParams implements Disposable {
   readonly #texts: Buffer[] = [];
   readonly #ours: Buffer | undefined;
 
-  constructor(vddk: Vddk, login: VddkLogin) {
+  /** @param options.vm "none" for what is not about one VM */
+  constructor(vddk: Vddk, login: VddkLogin, { vm }: { readonly vm: "of the login" | "none" }) {
     this.#vddk = vddk;
     if (vddk.has("AllocateConnectParams")) {
       this.pointer = vddk.call("AllocateConnectParams") as Pointer;
@@ -30,7 +31,7 @@ export class ConnectionParams implements Disposable {
       this.#ours = Buffer.alloc(CONNECT_PARAMS_BYTES);
       this.pointer = koffi.address(this.#ours);
     }
-    this.#set("vmxSpec", "void *", this.#text(`moref=${login.vm}`));
+    if (vm === "of the login") this.#set("vmxSpec", "void *", this.#text(`moref=${login.vm}`));
     this.#set("serverName", "void *", this.#text(login.host));
     this.#set("thumbPrint", "void *", this.#text(login.thumbprint));
     this.#set("credType", "int", CREDENTIALS_USER_PASSWORD);

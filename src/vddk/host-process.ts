@@ -92,21 +92,26 @@ export class HostProcess {
   }
 
   /** @returns the transport modes that the library knows @throws VmmountError */
-  async begin(request: HostRequest): Promise<string> {
-    const answer = await this.#ask({ type: "begin", request });
+  async begin(request: HostRequest, signal?: AbortSignal): Promise<string> {
+    const answer = await this.#killedBy(signal, this.#ask({ type: "begin", request }));
     return answer.type === "ready" ? answer.modes : "";
   }
 
   /** @throws VmmountError */
-  async open(disk: DiskRequest): Promise<OpenedVddkDisk> {
-    const answer = await this.#ask({ type: "open", disk });
+  async open(disk: DiskRequest, signal: AbortSignal): Promise<OpenedVddkDisk> {
+    const answer = await this.#killedBy(signal, this.#ask({ type: "open", disk }));
     if (answer.type !== "opened") throw new MissingCapabilityError("the VDDK host answers something else");
     return answer.disk;
   }
 
   /** @throws VmmountError */
-  async access(what: "prepare" | "end", identity: string): Promise<void> {
-    await this.#ask({ type: "access", what, identity });
+  async access(what: "prepare" | "end", identity: string, signal?: AbortSignal): Promise<void> {
+    await this.#killedBy(signal, this.#ask({ type: "access", what, identity }));
+  }
+
+  /** Removes what processes that died have left attached to this machine; what fails is only told. */
+  async cleanUp(): Promise<void> {
+    await this.#ask({ type: "clean" });
   }
 
   /** Closes every disk; none can be opened any more. */
@@ -127,6 +132,25 @@ export class HostProcess {
 
   kill(): void {
     this.#child.kill("SIGKILL");
+  }
+
+  /** A library that hangs cannot be asked to stop. @throws the reason of the signal, at once */
+  async #killedBy(signal: AbortSignal | undefined, asked: Promise<Answer>): Promise<Answer> {
+    if (signal === undefined) return await asked;
+    const onAbort = (): void => {
+      this.#lastWords = "nobody waited for it any more";
+      this.kill();
+    };
+    signal.addEventListener("abort", onAbort, { once: true });
+    if (signal.aborted) onAbort();
+    try {
+      return await asked;
+    } catch (error) {
+      signal.throwIfAborted();
+      throw error;
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+    }
   }
 
   async #ask(message: ToHost): Promise<Answer> {

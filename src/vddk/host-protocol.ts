@@ -17,6 +17,8 @@ export interface HostRequest {
   readonly sharedBytes: number;
   /** Requests per disk that the library has at a time. */
   readonly depth: number;
+  /** Before the disks: what crashed processes left attached to this machine is removed. */
+  readonly cleansUp: boolean;
   /** Open before anybody can connect: those of a host that this one replaces. */
   readonly disks: readonly DiskRequest[];
 }
@@ -49,6 +51,7 @@ export type ToHost =
   | { readonly type: "begin"; readonly request: HostRequest }
   | { readonly type: "open"; readonly disk: DiskRequest }
   | { readonly type: "access"; readonly what: "prepare" | "end"; readonly identity: string }
+  | { readonly type: "clean" }
   | { readonly type: "close" }
   | { readonly type: "end" };
 

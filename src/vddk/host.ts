@@ -1,10 +1,10 @@
 import { rm } from "node:fs/promises";
 import { dirname } from "node:path";
-import { errorFacts, UsageError } from "../errors.js";
+import { errorChain, errorFacts, UsageError } from "../errors.js";
 import { silentLogger } from "../log.js";
 import { NbdServer } from "../nbd/server/nbd-server.js";
 import { Completions } from "./async-reads.js";
-import { ConnectionParams } from "./connection-params.js";
+import { ConnectionParams, type VddkLogin } from "./connection-params.js";
 import { Gate } from "./gate.js";
 import { type DiskRequest, type FromHost, type HostRequest, MEMORY_FD, type ToHost } from "./host-protocol.js";
 import { prepareNativeCalls, Vddk } from "./library.js";
@@ -63,6 +63,9 @@ async function answerTo(asked: ToHost, host: Host | undefined): Promise<FromHost
     case "access":
       host.access(asked.what, asked.identity);
       return { type: "done" };
+    case "clean":
+      host.cleanUp();
+      return { type: "done" };
     case "close":
       await host.close();
       return { type: "done" };
@@ -79,6 +82,7 @@ function send(message: FromHost): void {
 
 class Host {
   readonly #vddk: Vddk;
+  readonly #login: VddkLogin;
   readonly #params: ConnectionParams;
   readonly #parts: VddkDiskParts;
   readonly #disks: VddkDisk[] = [];
@@ -89,7 +93,8 @@ class Host {
 
   private constructor(vddk: Vddk, request: HostRequest) {
     this.#vddk = vddk;
-    this.#params = new ConnectionParams(vddk, request.login);
+    this.#login = request.login;
+    this.#params = new ConnectionParams(vddk, request.login, { vm: "of the login" });
     this.#parts = {
       vddk,
       majorVersion: Number.parseInt(request.library.version, 10),
@@ -107,6 +112,7 @@ class Host {
     const vddk = Vddk.load(request.library);
     vddk.init(request.library.root, request.configFile);
     const host = new Host(vddk, request);
+    if (request.cleansUp) host.cleanUp();
     for (const disk of request.disks) await host.open(disk);
     // Not before: a client that finds no export gives up.
     const { sharedBytes } = request;
@@ -127,6 +133,28 @@ class Host {
     return { capacityBytes: disk.size, mode: request.mode, links };
   }
 
+  /** Disks that processes which died had attached to this virtual machine stay there, and their files locked. */
+  cleanUp(): void {
+    using params = new ConnectionParams(this.#vddk, this.#login, { vm: "none" });
+    const [cleaned, remaining]: [[number], [number]] = [[0], [0]];
+    const { note } = this.#parts;
+    try {
+      const result = this.#vddk.call("Cleanup", params.pointer, cleaned, remaining);
+      this.#vddk.check("Cannot remove what crashed processes left", result);
+      if (cleaned[0] > 0)
+        note("info", `Removed the disks that ${cleaned[0]} crashed processes had left attached to this machine`);
+      if (remaining[0] > 0) {
+        note(
+          "warn",
+          `Disks of ${remaining[0]} crashed processes are still attached to this machine: detach them by hand`,
+        );
+      }
+    } catch (error) {
+      // What is to be opened may work all the same.
+      note("warn", errorChain(error));
+    }
+  }
+
   access(what: "prepare" | "end", identity: string): void {
     const name = what === "prepare" ? "PrepareForAccess" : "EndAccess";
     // Also after a failure: what was done before it is to be undone.
@@ -141,9 +169,7 @@ class Host {
     this.#server = undefined;
     for (const disk of this.#disks.splice(0)) await disk.close();
     // A handle that failed a moment ago may be waiting for its turn to be closed.
-    await this.#parts.gate.alone(() => {
-      this.#parts.connections[Symbol.dispose]();
-    });
+    await this.#parts.gate.alone(() => undefined);
   }
 
   async end(): Promise<void> {

@@ -10,7 +10,7 @@ import type { Logger } from "../log.js";
 import { NbdSource } from "../nbd/nbd-source.js";
 import { printable } from "../printable.js";
 import type { DiskRequest } from "./host-protocol.js";
-import type { VddkHost, VddkServiceOptions } from "./vddk-service.js";
+import type { OpenOptions, VddkHost, VddkServiceOptions } from "./vddk-service.js";
 
 /** nbdkit loads the library before it listens; a large one takes seconds. */
 const START_MS_MAX = 30_000;
@@ -52,7 +52,7 @@ export class NbdkitService implements VddkHost {
     return Promise.reject(new MissingCapabilityError("nbdkit cannot keep vCenter from moving the disks"));
   }
 
-  async open(request: DiskRequest, signal: AbortSignal): Promise<{ source: BlockSource; links: undefined }> {
+  async open(request: DiskRequest, { signal }: OpenOptions): Promise<{ source: BlockSource; links: undefined }> {
     const socket = join(this.#folder, `${this.#disks.length}`);
     const disk = new NbdkitDisk(this.#options, request, socket);
     this.#disks.push(disk);
@@ -119,10 +119,22 @@ class NbdkitDisk {
   async start(signal: AbortSignal): Promise<void> {
     const { library, login, configFile, logger } = this.#options;
     const { path, mode, snapshot } = this.#request;
+    // One that is aborted must not leave the password in a file: 1 byte also keeps a core from being piped to a program (core(5)).
     const child = spawn(
-      "nbdkit",
+      "prlimit",
       [
-        ...["--foreground", "--exit-with-parent", "--readonly", "--verbose", "--unix", this.#socket, SPLIT[0], "vddk"],
+        ...[
+          "--core=1:1",
+          "nbdkit",
+          "--foreground",
+          "--exit-with-parent",
+          "--readonly",
+          "--verbose",
+          "--unix",
+          this.#socket,
+          SPLIT[0],
+          "vddk",
+        ],
         ...[`libdir=${library.root}`, `server=${login.host}`, `port=${login.port}`, `user=${login.user}`],
         ...[`password=-${PASSWORD_FD}`, `thumbprint=${login.thumbprint}`, `vm=moref=${login.vm}`],
         ...[`transports=${mode}`, `file=${path}`, ...SPLIT.slice(1)],

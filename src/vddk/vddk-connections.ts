@@ -7,49 +7,56 @@ export interface ConnectionWish {
   readonly snapshot: string | undefined;
 }
 
-/** One connection of the library's for each transport mode and snapshot, made when the first disk needs it. */
-export class VddkConnections implements Disposable {
+/** A connection of the library's, for as long as disks use it. */
+export interface VddkConnection {
+  readonly pointer: Pointer;
+  readonly key: string;
+  users: number;
+}
+
+/**
+ * One connection for each transport mode and snapshot, made when the first disk needs it and ended when its last disk leaves: a
+ * line that fails every minute leaves none behind.
+ */
+export class VddkConnections {
   readonly #vddk: Vddk;
   readonly #params: ConnectionParams;
-  readonly #open = new Map<string, Pointer>();
-  /** Superseded ones, which other disks may still use: closed at the end. */
-  readonly #old: Pointer[] = [];
+  /** Those that the next disk may use. */
+  readonly #current = new Map<string, VddkConnection>();
 
   constructor(vddk: Vddk, params: ConnectionParams) {
     this.#vddk = vddk;
     this.#params = params;
   }
 
-  /** @throws VmmountError for the library's errors */
-  over({ mode, snapshot }: ConnectionWish): Pointer {
-    const key = keyOf({ mode, snapshot });
-    const known = this.#open.get(key);
-    if (known !== undefined) return known;
+  /** To be released once. @throws VmmountError for the library's errors */
+  use({ mode, snapshot }: ConnectionWish): VddkConnection {
+    const key = `${mode} ${snapshot ?? ""}`;
+    const connection = this.#current.get(key) ?? this.#connect(mode, snapshot, key);
+    connection.users++;
+    return connection;
+  }
+
+  /** By a disk that is closed. */
+  release(connection: VddkConnection): void {
+    connection.users--;
+    if (connection.users > 0) return;
+    this.supersede(connection);
+    this.#vddk.call("Disconnect", connection.pointer);
+  }
+
+  /** It, or its login, may be lost: the next disk makes another one. */
+  supersede(connection: VddkConnection): void {
+    if (this.#current.get(connection.key) === connection) this.#current.delete(connection.key);
+  }
+
+  #connect(mode: string, snapshot: string | undefined, key: string): VddkConnection {
     const out: [Pointer] = [null];
     const readOnly = 1;
     const result = this.#vddk.call("ConnectEx", this.#params.pointer, readOnly, snapshot ?? null, mode, out);
     this.#vddk.check(`Cannot connect over ${mode}`, result);
-    this.#open.set(key, out[0]);
-    return out[0];
+    const connection = { pointer: out[0], key, users: 0 };
+    this.#current.set(key, connection);
+    return connection;
   }
-
-  /** The next disk that wants it logs in anew. */
-  renew(wish: ConnectionWish): void {
-    const key = keyOf(wish);
-    const known = this.#open.get(key);
-    if (known === undefined) return;
-    this.#open.delete(key);
-    this.#old.push(known);
-  }
-
-  /** Only when every disk is closed. */
-  [Symbol.dispose](): void {
-    for (const connection of [...this.#old, ...this.#open.values()]) this.#vddk.call("Disconnect", connection);
-    this.#old.length = 0;
-    this.#open.clear();
-  }
-}
-
-function keyOf({ mode, snapshot }: ConnectionWish): string {
-  return `${mode} ${snapshot ?? ""}`;
 }

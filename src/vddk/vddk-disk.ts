@@ -1,5 +1,5 @@
 import koffi from "koffi";
-import { errorChain, IntegrityError, MissingCapabilityError, VmmountError } from "../errors.js";
+import { DiskIoError, errorChain, IntegrityError, MissingCapabilityError, VmmountError } from "../errors.js";
 import type { AllocationExtent } from "../nbd/transmission.js";
 import type { ServedDisk } from "../nbd/server/served-disk.js";
 import { bytes, type Bytes, SECTOR_BYTES } from "../units.js";
@@ -9,8 +9,8 @@ import type { Gate } from "./gate.js";
 import { type DiskRequest, REQUEST_BYTES_MAX } from "./host-protocol.js";
 import { Info, InfoSectorSizes, OPEN_READ_ONLY } from "./layouts.js";
 import type { Pointer, Vddk } from "./library.js";
-import { translatedVix, VIX_OK } from "./vix-error.js";
-import type { VddkConnections } from "./vddk-connections.js";
+import { translatedVix, vixCodeOf, VIX_OK } from "./vix-error.js";
+import type { VddkConnection, VddkConnections } from "./vddk-connections.js";
 
 /** Codes after which the disk is opened anew: memory, busy, connections and logins that were lost. */
 const WORTH_REOPENING: readonly number[] = [2, 5, 14, 31, 34, 35, 36, 14006, 14007, 14008, 14009, 14010, 14011, 18000];
@@ -39,9 +39,8 @@ export class VddkDisk implements ServedDisk {
   readonly #parts: VddkDiskParts;
   readonly #request: DiskRequest;
   readonly #reads: DiskReads;
-  /** Null between a failure and the next time that opening succeeds. */
-  #handle: Pointer;
-  #allocated: AllocatedBlocks | undefined;
+  /** Undefined between a failure and the next time that opening succeeds. */
+  #open: Opened | undefined;
   #reopening: Promise<void> | undefined;
   #triedAfterFail = false;
   /** For good: what still fails does not open it again. */
@@ -50,8 +49,7 @@ export class VddkDisk implements ServedDisk {
   private constructor(parts: VddkDiskParts, request: DiskRequest, opened: Opened) {
     this.#parts = parts;
     this.#request = request;
-    this.#handle = opened.handle;
-    this.#allocated = opened.allocated;
+    this.#open = opened;
     this.#reads = new DiskReads(parts.vddk, parts.completions, parts.depth);
     this.name = request.name;
     this.size = opened.size;
@@ -61,7 +59,7 @@ export class VddkDisk implements ServedDisk {
       maximum: REQUEST_BYTES_MAX,
     };
     if (opened.allocated !== undefined) {
-      this.extents = (at, length) => this.#parts.gate.together(() => this.#askExtents(at, length));
+      this.extents = (at, length) => this.#askExtents(at, length);
     }
   }
 
@@ -77,50 +75,65 @@ export class VddkDisk implements ServedDisk {
   async read(into: Uint8Array, at: Bytes): Promise<void> {
     await this.#parts.gate
       .together(async () => {
-        const handle = this.#handle;
-        if (handle === null) throw new Error("the disk could not be opened again yet");
-        const error = await this.#reads.read(handle, at / SECTOR_BYTES, into, into.length / SECTOR_BYTES);
+        const open = this.#open;
+        if (open === undefined) throw new Error("the disk could not be opened again yet");
+        const error = await this.#reads.read(open.handle, at / SECTOR_BYTES, into, into.length / SECTOR_BYTES);
         if (error.code === VIX_OK) {
           this.#triedAfterFail = false;
           return;
         }
-        this.#consider(error.code, handle);
+        this.#consider(error.code, open);
         const said = this.#parts.vddk.errorText(error.code);
         throw translatedVix(`Cannot read ${into.length} bytes at ${at} of "${this.#request.path}"`, error, said);
       })
       .catch(async (failure: unknown) => {
         // Not inside of the gate, which opening waits for.
-        if (this.#handle === null && !this.#isClosed) await this.#reopen();
+        if (this.#open === undefined && !this.#isClosed) await this.#reopen();
         throw failure;
       });
   }
 
   async close(): Promise<void> {
-    const { vddk, gate } = this.#parts;
     this.#isClosed = true;
-    await gate.alone(() => {
-      if (this.#handle !== null) closeHandle(vddk, this.#handle);
-      this.#handle = null;
+    await this.#parts.gate.alone(() => {
+      if (this.#open !== undefined) closeDisk(this.#parts, this.#open);
+      this.#open = undefined;
     });
   }
 
   async #askExtents(at: Bytes, length: number): Promise<readonly AllocationExtent[]> {
-    const [handle, allocated] = [this.#handle, this.#allocated];
-    if (handle === null || allocated === undefined) throw new Error("the disk is not open");
-    try {
-      return await this.#reads.inTurn(() => allocated.extents(handle, at, length));
-    } catch (error) {
-      if (!(error instanceof VmmountError)) throw error;
-      // Reading what may be a hole is slow and right; failing the mount would be neither.
-      this.#parts.note(
-        "warn",
-        `${length} bytes from ${at} on of "${this.#request.path}" count as data: ${errorChain(error)}`,
-      );
-      return [{ length, flags: 0 }];
+    let failure = await this.#tryExtents(at, length);
+    if (failure instanceof VmmountError && this.#open === undefined && !this.#isClosed) {
+      await this.#reopen();
+      failure = await this.#tryExtents(at, length);
     }
+    if (!(failure instanceof VmmountError)) return failure;
+    // Reading what may be a hole is slow and right; failing the mount would be neither.
+    this.#parts.note(
+      "warn",
+      `${length} bytes from ${at} on of "${this.#request.path}" count as data: ${errorChain(failure)}`,
+    );
+    return [{ length, flags: 0 }];
   }
 
-  #consider(code: number, failed: Pointer): void {
+  async #tryExtents(at: Bytes, length: number): Promise<readonly AllocationExtent[] | VmmountError> {
+    return await this.#parts.gate.together(async () => {
+      const open = this.#open;
+      if (open === undefined) return new DiskIoError("the disk could not be opened again");
+      const { handle, allocated } = open;
+      if (allocated === undefined) return new DiskIoError("the library does not tell holes any more");
+      try {
+        return await this.#reads.inTurn(() => allocated.extents(handle, at, length));
+      } catch (error) {
+        if (!(error instanceof VmmountError)) throw error;
+        const code = vixCodeOf(error);
+        if (code !== undefined) this.#consider(code, open);
+        return error;
+      }
+    });
+  }
+
+  #consider(code: number, failed: Opened): void {
     if (TOO_MUCH.includes(code) && this.#reads.depth > 1) {
       this.#reads.lower();
       this.#parts.note(
@@ -131,16 +144,18 @@ export class VddkDisk implements ServedDisk {
     // "Fail" may be anything: worth one try.
     const isWorth = WORTH_REOPENING.includes(code) || (code === 1 && !this.#triedAfterFail);
     if (code === 1) this.#triedAfterFail = true;
-    if (!isWorth || this.#handle !== failed) return;
+    if (!isWorth || this.#open !== failed) return;
     this.#closeLater(failed);
   }
 
   /** Others may still read with it: it is closed when they have ended, and nobody begins with it any more. */
-  #closeLater(handle: Pointer): void {
-    const { gate, vddk } = this.#parts;
-    this.#handle = null;
+  #closeLater(failed: Opened): void {
+    const { gate, connections } = this.#parts;
+    this.#open = undefined;
+    // The login may be what was lost.
+    connections.supersede(failed.connection);
     void gate.alone(() => {
-      closeHandle(vddk, handle);
+      closeDisk(this.#parts, failed);
     });
   }
 
@@ -152,20 +167,17 @@ export class VddkDisk implements ServedDisk {
   }
 
   async #openAgain(): Promise<void> {
-    const { gate, connections, note, vddk } = this.#parts;
+    const { gate, note } = this.#parts;
     const { path, mode } = this.#request;
     try {
       await gate.alone(async () => {
-        if (this.#handle !== null || this.#isClosed) return;
-        // The login may be what was lost.
-        connections.renew(this.#request);
+        if (this.#open !== undefined || this.#isClosed) return;
         const opened = await openHandle(this.#parts, this.#request);
         if (opened.size !== this.size) {
-          closeHandle(vddk, opened.handle);
+          closeDisk(this.#parts, opened);
           throw new IntegrityError(`it has ${opened.size} bytes now, and had ${this.size}`);
         }
-        this.#handle = opened.handle;
-        this.#allocated = opened.allocated;
+        this.#open = opened;
       });
       note("info", `Opened "${path}" again over ${mode}`);
     } catch (error) {
@@ -175,6 +187,7 @@ export class VddkDisk implements ServedDisk {
 }
 
 interface Opened {
+  readonly connection: VddkConnection;
   readonly handle: Pointer;
   readonly size: Bytes;
   readonly sectorBytes: number;
@@ -185,25 +198,29 @@ interface Opened {
 async function openHandle(parts: VddkDiskParts, request: DiskRequest): Promise<Opened> {
   const { vddk, connections } = parts;
   const { path, mode } = request;
-  const connection = connections.over(request);
+  const connection = connections.use(request);
   const out: [Pointer] = [null];
-  vddk.check(`Cannot open "${path}" over ${mode}`, vddk.call("Open", connection, path, OPEN_READ_ONLY, out));
-  const [handle] = out;
   try {
+    const result = vddk.call("Open", connection.pointer, path, OPEN_READ_ONLY, out);
+    vddk.check(`Cannot open "${path}" over ${mode}`, result);
+    const [handle] = out;
     // It takes nbdssl where what was asked for is not there, and says nothing.
     const taken = vddk.call("GetTransportMode", handle) as string;
     if (taken !== mode) {
       throw new MissingCapabilityError(`Cannot open "${path}" over ${mode}: the library took ${taken} instead`);
     }
     const info = readInfo(parts, handle);
-    return { handle, ...info, allocated: await AllocatedBlocks.probe(vddk, handle, info.size) };
+    return { connection, handle, ...info, allocated: await AllocatedBlocks.probe(vddk, handle, info.size) };
   } catch (error) {
-    closeHandle(vddk, handle);
+    closeDisk(parts, { connection, handle: out[0] });
     throw error;
   }
 }
 
-function readInfo({ vddk, majorVersion }: VddkDiskParts, handle: Pointer): Omit<Opened, "handle" | "allocated"> {
+function readInfo(
+  { vddk, majorVersion }: VddkDiskParts,
+  handle: Pointer,
+): Pick<Opened, "size" | "sectorBytes" | "links"> {
   const out: [Pointer] = [null];
   vddk.check("Cannot ask for the size of a disk", vddk.call("GetInfo", handle, out));
   const [pointer] = out;
@@ -218,7 +235,14 @@ function readInfo({ vddk, majorVersion }: VddkDiskParts, handle: Pointer): Omit<
   }
 }
 
-function closeHandle(vddk: Vddk, handle: Pointer): void {
-  if (vddk.has("Wait")) vddk.call("Wait", handle);
-  vddk.call("Close", handle);
+/** The handle, if there is one, and the connection with its last disk. */
+function closeDisk(
+  { vddk, connections }: VddkDiskParts,
+  { connection, handle }: Pick<Opened, "connection" | "handle">,
+): void {
+  if (handle !== null) {
+    if (vddk.has("Wait")) vddk.call("Wait", handle);
+    vddk.call("Close", handle);
+  }
+  connections.release(connection);
 }

@@ -12,6 +12,7 @@ import type { VddkLogin } from "./connection-params.js";
 import type { VddkLibrary } from "./find-library.js";
 import { type DiskRequest, type HostRequest, type OpenedVddkDisk, REQUEST_BYTES_MAX } from "./host-protocol.js";
 import { HostProcess } from "./host-process.js";
+import { HotaddLock } from "./hotadd-lock.js";
 import { makeLibraryPath } from "./library-path.js";
 import { createSharedMemory, type SharedMemory } from "./shared-memory.js";
 
@@ -36,6 +37,10 @@ const RESTARTS_WITHIN_MS = 10 * 60_000;
 const RESTART_DELAY_MS = 500;
 /** A host that serves many disks refuses further ones for a while. */
 const OPENING: RetryPolicy = { retriesMax: 4, delayMs: 1_000, delayMsMax: 8_000 };
+/** Where another transport could be tried: a line that failed for a moment need not decide for the whole mount. */
+const OPENING_RETRIES_OF_MANY = 1;
+/** The transport whose disks stay attached to this machine when its user dies. */
+const ATTACHING = "hotadd";
 
 export interface VddkServiceOptions {
   readonly library: VddkLibrary;
@@ -51,6 +56,12 @@ export interface VddkServiceOptions {
   readonly firstRetryMs?: number;
 }
 
+export interface OpenOptions {
+  readonly signal: AbortSignal;
+  /** A transport that is refused is asked for again for a while only when there is no other. */
+  readonly otherwise: "another transport" | "nothing";
+}
+
 interface StartedParts {
   readonly folder: string;
   readonly request: HostRequest;
@@ -62,15 +73,15 @@ interface StartedParts {
 export interface VddkHost extends AsyncDisposable {
   /**
    * PrepareForAccess before the snapshot is made, EndAccess after it is gone: vCenter does not move the VM's disks meanwhile.
-   * @throws VmmountError
+   * @throws VmmountError; the reason of the signal
    */
-  access(what: "prepare" | "end", identity: string): Promise<void>;
+  access(what: "prepare" | "end", identity: string, signal?: AbortSignal): Promise<void>;
 
   /**
    * Opens a disk over exactly this mode.
-   * @throws VmmountError of the library, such as MissingCapabilityError when the mode cannot be used
+   * @throws VmmountError of the library, such as MissingCapabilityError when the mode cannot be used; the reason of the signal
    */
-  open(request: DiskRequest, signal: AbortSignal): Promise<{ source: BlockSource; links: number | undefined }>;
+  open(request: DiskRequest, options: OpenOptions): Promise<{ source: BlockSource; links: number | undefined }>;
 
   /** Before the snapshot is removed: the library holds its files open. */
   closeDisks(): Promise<void>;
@@ -89,6 +100,9 @@ export class VddkService implements VddkHost {
   readonly #disks: DiskRequest[] = [];
   readonly #crashes: number[] = [];
   #process: HostProcess;
+  /** What is waited for was given up by its user: a host that was killed for it is not started again. */
+  #isAbandoned = false;
+  #hotadd: HotaddLock | undefined;
   /** After a crash, until a process serves again or it is given up. */
   #restarting: Promise<boolean> | undefined;
   readonly #ending = new AbortController();
@@ -106,14 +120,14 @@ export class VddkService implements VddkHost {
 
   /**
    * Starts the library.
-   * @throws MissingCapabilityError, UnreachableError
+   * @throws MissingCapabilityError, UnreachableError; the reason of the signal
    */
-  static async start(options: VddkServiceOptions): Promise<VddkService> {
+  static async start(options: VddkServiceOptions, signal?: AbortSignal): Promise<VddkService> {
     const { library, configFile, login, logger } = options;
     const folder = await mkdtemp(join(options.runtimeDir, "vddk-"));
     const memory = sharedMemory(logger);
     const request: HostRequest = {
-      ...{ library, configFile, login, socket: join(folder, "nbd"), depth: DEPTH, disks: [] },
+      ...{ library, configFile, login, socket: join(folder, "nbd"), depth: DEPTH, disks: [], cleansUp: false },
       sharedBytes: memory?.bytes.length ?? 0,
     };
     let process: HostProcess | undefined;
@@ -121,7 +135,7 @@ export class VddkService implements VddkHost {
       const libraryPath = join(folder, LIBRARY_PATH);
       await makeLibraryPath(library.lib64, libraryPath);
       process = HostProcess.start(options.program, request, { memory, libraryPath, logger });
-      const modes = await process.begin(request);
+      const modes = await process.begin(request, signal);
       logger.debug(`VDDK ${library.version} of ${library.root}: transports ${modes}`, { pid: process.pid });
       return new VddkService(options, { folder, request, memory, process });
     } catch (error) {
@@ -138,27 +152,38 @@ export class VddkService implements VddkHost {
     return this.#process.pid;
   }
 
-  async access(what: "prepare" | "end", identity: string): Promise<void> {
+  async access(what: "prepare" | "end", identity: string, signal?: AbortSignal): Promise<void> {
     const isGivenUp = (await this.#restarting) === false;
     // vCenter would refuse to move the disks for ever: one more process, that opens none of them.
     if (isGivenUp && what === "end") await this.#startProcess([]);
-    await this.#process.access(what, identity);
+    await this.#unlessAbandoned(signal, () => this.#process.access(what, identity, signal));
   }
 
-  async open(request: DiskRequest, signal: AbortSignal): Promise<{ source: BlockSource; links: number }> {
-    const { logger, stallMs, allocation, firstRetryMs } = this.#options;
+  async open(request: DiskRequest, options: OpenOptions): Promise<{ source: BlockSource; links: number }> {
+    const { signal, otherwise } = options;
+    const { logger, firstRetryMs } = this.#options;
     const openNow = async (): Promise<OpenedVddkDisk> => {
       await this.#restarting;
-      return await this.#process.open(request);
+      return await this.#unlessAbandoned(signal, () => this.#process.open(request, signal));
     };
+    if (request.mode === ATTACHING) await this.cleanUp();
     const opened = await retry(openNow, {
-      policy: firstRetryMs === undefined ? OPENING : { ...OPENING, delayMs: firstRetryMs },
+      policy: {
+        ...OPENING,
+        ...(otherwise === "another transport" && { retriesMax: OPENING_RETRIES_OF_MANY }),
+        ...(firstRetryMs !== undefined && { delayMs: firstRetryMs }),
+      },
       signal,
       onRetry: (error, attempt, waitMs) => {
         logger.warn(`${error.message}; attempt ${attempt + 1} in ${Math.round(waitMs)} ms`);
       },
     });
     this.#disks.push(request);
+    return { source: await this.#source(request, signal), links: opened.links };
+  }
+
+  async #source(request: DiskRequest, signal: AbortSignal): Promise<NbdSource> {
+    const { stallMs, allocation } = this.#options;
     const target = {
       address: { kind: "unix" as const, path: this.#request.socket },
       exportName: request.name,
@@ -166,7 +191,32 @@ export class VddkService implements VddkHost {
     };
     const holes = allocation === "off" ? ("not asked for" as const) : ("asked of the server" as const);
     const options = { connectMs: CONNECT_MS_MAX, stallMs, connectionsMax: CONNECTIONS, holes, shared: this.#shared };
-    return { source: await NbdSource.open(target, options, signal), links: opened.links };
+    return await NbdSource.open(target, options, signal);
+  }
+
+  /** Once, before disks are attached to this machine: what processes that died had attached. */
+  async cleanUp(): Promise<void> {
+    if (this.#hotadd !== undefined) return;
+    this.#hotadd = HotaddLock.open(this.#options.runtimeDir);
+    const { logger } = this.#options;
+    try {
+      const isDone = await this.#hotadd.whenAlone(() => this.#process.cleanUp());
+      if (!isDone) logger.debug("Other mounts have disks attached to this machine: nothing is cleaned up");
+    } catch (error) {
+      logger.warn(`What crashed processes left attached to this machine stays there: ${errorChain(error)}`);
+    }
+  }
+
+  async #unlessAbandoned<T>(signal: AbortSignal | undefined, ask: () => Promise<T>): Promise<T> {
+    const onAbort = (): void => {
+      this.#isAbandoned = true;
+    };
+    signal?.addEventListener("abort", onAbort, { once: true });
+    try {
+      return await ask();
+    } finally {
+      signal?.removeEventListener("abort", onAbort);
+    }
   }
 
   async closeDisks(): Promise<void> {
@@ -186,6 +236,7 @@ export class VddkService implements VddkHost {
     // One that was started for EndAccess.
     await this.#process.end();
     if (this.#memory !== undefined) closeSync(this.#memory.fd);
+    this.#hotadd?.[Symbol.dispose]();
     await rm(this.#folder, { recursive: true, force: true });
   }
 
@@ -198,6 +249,10 @@ export class VddkService implements VddkHost {
       const { reason } = await this.#process.ended;
       this.#shared?.takeBack();
       if (this.#isEnding()) return;
+      if (this.#isAbandoned) {
+        this.#restarting = Promise.resolve(false);
+        return;
+      }
       this.#options.logger.error(`The VDDK host ended (${reason}); starting it again`);
       this.#restarting = this.#restart();
       if (!(await this.#restarting)) return;
@@ -220,7 +275,7 @@ export class VddkService implements VddkHost {
       await delay(RESTART_DELAY_MS * 2 ** (recent.length - 1), undefined, { signal }).catch(() => undefined);
       if (this.#isEnding()) return false;
       try {
-        await this.#startProcess(this.#disks);
+        await this.#replaceProcess();
         if (this.#isEnding()) {
           await this.#process.end();
           return false;
@@ -235,14 +290,22 @@ export class VddkService implements VddkHost {
     }
   }
 
-  async #startProcess(disks: readonly DiskRequest[]): Promise<void> {
+  async #replaceProcess(): Promise<void> {
+    // The dead one's disks are attached still, unless it had none.
+    const start = () => this.#startProcess(this.#disks, { cleansUp: true });
+    if (!this.#disks.some(({ mode }) => mode === ATTACHING) || (await this.#hotadd?.whenAlone(start)) !== true) {
+      await this.#startProcess(this.#disks);
+    }
+  }
+
+  async #startProcess(disks: readonly DiskRequest[], { cleansUp = false } = {}): Promise<void> {
     const { logger, program } = this.#options;
     // The old one did not live to remove it.
     await rm(this.#request.socket, { force: true });
     this.#process = HostProcess.start(program, this.#request, {
       ...{ memory: this.#memory, libraryPath: join(this.#folder, LIBRARY_PATH), logger },
     });
-    await this.#process.begin({ ...this.#request, disks });
+    await this.#process.begin({ ...this.#request, disks, cleansUp });
   }
 }
 

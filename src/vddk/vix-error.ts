@@ -93,6 +93,13 @@ const MEANINGS: Readonly<Record<number, Meaning>> = {
   18000: { text: "the host cannot be reached", kind: UnreachableError, retryable: true },
 };
 
+const CODES = new WeakMap<VmmountError, number>();
+
+/** Of an error that translatedVix made. */
+export function vixCodeOf(error: VmmountError): number | undefined {
+  return CODES.get(error);
+}
+
 /**
  * A failure of the library in our words.
  * @param action "Cannot open …"
@@ -102,9 +109,11 @@ export function translatedVix(action: string, { code, extra }: VixError, said: s
   const { text, kind: Kind = DiskIoError, retryable, hint } = MEANINGS[code] ?? { text: said };
   const number = extra === 0 ? `VDDK error ${code}` : `VDDK error ${code}, ${extra}`;
   const words = said === "" || said === text ? number : `${number}: ${said}`;
-  return new Kind(`${action}: ${text} (${words})`, {
+  const error = new Kind(`${action}: ${text} (${words})`, {
     retryable: retryable ?? false,
     ...(hint !== undefined && { hint }),
     ...(code === 1 && { hint: THUMBPRINT_HINT }),
   });
+  CODES.set(error, code);
+  return error;
 }

@@ -40,7 +40,7 @@ async function drain(order: DrainOrder): Promise<DrainReport> {
     allocation: "off",
   });
   const request = { name: "disk", path: order.path, mode: "nbdssl", snapshot: undefined };
-  await using source = (await service.open(request, signal)).source;
+  await using source = (await service.open(request, { signal, otherwise: "nothing" })).source;
   if (source.size !== order.expected) throw new Error(`The disk has ${source.size} bytes`);
   const host = service.pid;
   if (host === undefined) throw new Error("The VDDK host is gone");

@@ -9,7 +9,9 @@ import t, { type Test } from "tap";
 import type { BlockSource } from "../../../src/block-source.js";
 import { bytes } from "../../../src/units.js";
 import { findVddk } from "../../../src/vddk/find-library.js";
-import { VddkService } from "../../../src/vddk/vddk-service.js";
+import { HotaddLock } from "../../../src/vddk/hotadd-lock.js";
+import type { DiskRequest } from "../../../src/vddk/host-protocol.js";
+import { type OpenOptions, VddkService } from "../../../src/vddk/vddk-service.js";
 import { buildVddkStandIn, VDDK_8, VddkRules } from "../../fixtures/host/vddk-stand-in.js";
 import { recordingLogger } from "../../fixtures/recording-logger.js";
 import { scratch } from "../../fixtures/scratch.js";
@@ -24,11 +26,11 @@ interface Stage {
   readonly rules: VddkRules;
   readonly runtimeDir: string;
   readonly log: () => string;
-  readonly open: () => Promise<BlockSource>;
+  readonly open: (changes?: Partial<DiskRequest & OpenOptions>) => Promise<BlockSource>;
 }
 
 /** The service over one disk of 1000 sectors, whose every byte is 7; no mount, no server. */
-async function stage(t: Test, rules: readonly string[] = []): Promise<Stage> {
+async function stage(t: Test, rules: readonly string[] = [], begin?: AbortSignal): Promise<Stage> {
   await buildVddkStandIn();
   const datastores = scratch(t);
   const folder = join(datastores, "ds1", "vm");
@@ -40,7 +42,7 @@ async function stage(t: Test, rules: readonly string[] = []): Promise<Stage> {
   process.env["VIXDISKLIB_STANDIN_RULES"] = file.path;
   const { logger, lines } = recordingLogger();
   const runtimeDir = scratch(t);
-  const service = await VddkService.start({
+  const options = {
     library: await findVddk(VDDK_8),
     configFile: undefined,
     login: LOGIN,
@@ -50,7 +52,8 @@ async function stage(t: Test, rules: readonly string[] = []): Promise<Stage> {
     stallMs: 10_000,
     allocation: "auto",
     firstRetryMs: 50,
-  });
+  } as const;
+  const service = await VddkService.start(options, begin);
   t.teardown(() => service[Symbol.asyncDispose]());
   const request = { name: "scsi0-0", path: "[ds1] vm/vm.vmdk", mode: "nbdssl", snapshot: undefined };
   return {
@@ -58,7 +61,8 @@ async function stage(t: Test, rules: readonly string[] = []): Promise<Stage> {
     rules: file,
     runtimeDir,
     log: () => JSON.stringify(lines),
-    open: async () => (await service.open(request, signal)).source,
+    open: async (changes = {}) =>
+      (await service.open({ ...request, ...changes }, { signal, otherwise: "nothing", ...changes })).source,
   };
 }
 
@@ -115,7 +119,16 @@ void t.test("a host whose daemon was killed cleans up and goes", async (t) => {
   const socket = join(folder, "nbd");
   const library = await findVddk(VDDK_8);
   const disk = { name: "d", path: "[ds1] vm/vm.vmdk", mode: "nbdssl", snapshot: undefined };
-  const request = { library, configFile: undefined, login: LOGIN, socket, sharedBytes: 0, depth: 4, disks: [disk] };
+  const request = {
+    library,
+    configFile: undefined,
+    login: LOGIN,
+    socket,
+    sharedBytes: 0,
+    depth: 4,
+    cleansUp: false,
+    disks: [disk],
+  };
   // Its parent for our part: the channel's end is what it sees of a daemon's death.
   const child = fork(PROGRAM, ["vddk-host", socket], {
     execArgv: [],
@@ -136,4 +149,95 @@ void t.test("a host whose daemon was killed cleans up and goes", async (t) => {
   t.equal(await held(at.rules), 0);
   t.match((await at.rules.events()).join(), /end vmmount-orphan/);
   t.notOk(existsSync(folder));
+});
+
+/** Aborts as soon as the host hangs, and tells how long it took until that was noticed. */
+async function givenUp(begin: (signal: AbortSignal) => Promise<unknown>): Promise<{ error: unknown; ms: number }> {
+  const giveUp = new AbortController();
+  const going = begin(giveUp.signal).catch((error: unknown) => error);
+  await sleep(3_000);
+  const began = performance.now();
+  giveUp.abort(new Error("enough"));
+  return { error: await going, ms: performance.now() - began };
+}
+
+void t.test("whoever waits for a library that hangs can give up at once", async (t) => {
+  const starting = await givenUp((signal) => stage(t, ["hang=init"], signal));
+  t.match(starting.error, { message: "enough" });
+  t.ok(starting.ms < 3_000, `${Math.round(starting.ms)} ms`);
+  const at = await stage(t, ["hang=open"]);
+  const { pid } = at.service;
+  const opening = await givenUp((signal) => at.open({ signal }));
+  t.match(opening.error, { message: "enough" });
+  t.ok(opening.ms < 3_000, `${Math.round(opening.ms)} ms`);
+  t.notOk(existsSync(`/proc/${pid!}`), "it was killed");
+  await at.service.access("end", "vmmount-x");
+  t.match((await at.rules.events()).join(), /end vmmount-x/, "and vCenter is told by another one");
+  t.notMatch(at.log(), /starting it again/);
+});
+
+void t.test("a refused transport is tried for a while only if it is the last one", async (t) => {
+  const at = await stage(t, ["refuse_nbdssl=14009"]);
+  await t.rejects(at.open({ otherwise: "another transport" }), /refuses the connection/);
+  t.equal((at.log().match(/attempt \d in/g) ?? []).length, 1);
+  await t.rejects(at.open(), /refuses the connection/);
+  t.equal((at.log().match(/attempt \d in/g) ?? []).length, 5);
+});
+
+void t.test("connections end with their last disk, however often the line fails", async (t) => {
+  const at = await stage(t);
+  const connected = async (): Promise<number> => {
+    const events = await at.rules.events();
+    const count = (word: string): number => events.filter((line) => line.startsWith(`${word} `)).length;
+    return count("connect") - count("disconnect");
+  };
+  const [one, two] = [await at.open({ name: "one" }), await at.open({ name: "two" })];
+  t.equal(await connected(), 1);
+  for (let failures = 0; failures < 3; failures++) {
+    await at.rules.set(["fail_read=14011@1", `# ${failures}`]);
+    await t.rejects(one.read(new Uint8Array(512), bytes(0), { signal }));
+    t.equal(await connected(), 2, "the other disk keeps its connection");
+  }
+  await at.rules.set(["fail_read=14011@1"]);
+  await t.rejects(two.read(new Uint8Array(512), bytes(0), { signal }));
+  t.equal(await connected(), 1, "and then takes the new one");
+  await two.read(new Uint8Array(512), bytes(0), { signal });
+  await at.service.closeDisks();
+  t.equal(await connected(), 0);
+});
+
+void t.test(
+  "a connection that is lost over a question for holes is made again, and the question asked again",
+  async (t) => {
+    const at = await stage(t);
+    const source = await at.open();
+    const ask = async (): Promise<unknown[]> => {
+      const extents = [];
+      for await (const extent of source.extents!(bytes(0), source.size, { signal })) extents.push(extent);
+      return extents;
+    };
+    await at.rules.set(["fail_query=14011@1"]);
+    t.equal((await ask()).length > 0, true);
+    t.notMatch(at.log(), /count as data/);
+    t.match(at.log(), /Opened .* again over nbdssl/);
+  },
+);
+
+void t.test("before disks are attached to this machine, what crashed processes left is removed", async (t) => {
+  const at = await stage(t, ["modes=hotadd", "left_cleaned=2", "left_remaining=1"]);
+  const cleanups = async (): Promise<number> => (await at.rules.events()).filter((line) => line === "cleanup").length;
+  await at.open({ mode: "hotadd" });
+  await at.open({ mode: "hotadd", name: "two" });
+  t.equal(await cleanups(), 1);
+  t.match((await at.rules.events()).indexOf("cleanup"), 0);
+  t.match(at.log(), /2 crashed processes had left.*Disks of 1 crashed processes are still attached/);
+  process.kill(at.service.pid!, "SIGKILL");
+  while (!/serves 2 disks again/.test(at.log())) await sleep(20);
+  t.equal(await cleanups(), 2, "also of our own");
+  // Another mount of the same user.
+  using other = HotaddLock.open(at.runtimeDir);
+  t.equal(await other.whenAlone(() => Promise.reject(new Error("the other one has disks attached"))), false);
+  process.kill(at.service.pid!, "SIGKILL");
+  while ((at.log().match(/serves 2 disks again/g) ?? []).length < 2) await sleep(20);
+  t.equal(await cleanups(), 2, "nothing is removed while others have disks attached");
 });

@@ -75,7 +75,7 @@ async function openHugeDisk(t: Test): Promise<{ source: BlockSource; rules: Vddk
   });
   t.teardown(() => service[Symbol.asyncDispose]());
   const request = { name: "huge", path: "[ds1] huge/huge.vmdk", mode: "nbdssl", snapshot: undefined };
-  const { source } = await service.open(request, AbortSignal.timeout(30_000));
+  const { source } = await service.open(request, { signal: AbortSignal.timeout(30_000), otherwise: "nothing" });
   t.teardown(() => source[Symbol.asyncDispose]());
   return { source, rules };
 }

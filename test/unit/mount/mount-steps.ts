@@ -36,7 +36,7 @@ function context(t: Test) {
   return { context: made, lines, paths: new StatePaths(settings) };
 }
 
-const SERVER = { makes: "supported", accessIdentity: undefined } as const;
+const SERVER = { makes: "supported", accessIdentity: undefined, mayAttach: false } as const;
 
 function vmWith(disks: DiskDescription[], own: Partial<VmDescription> = {}): VmDescription {
   return { ...memoryVm().description, disks, ...own };

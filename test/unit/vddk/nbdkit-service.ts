@@ -44,7 +44,7 @@ echo "nbdkit: error: cannot do it" >&2
 exit 1`;
   const { service, folder } = await start(t, script);
   const request = { name: "scsi0-0", path: "[ds1] vm/vm.vmdk", mode: "nbdssl", snapshot: undefined };
-  const opening = service.open(request, new AbortController().signal);
+  const opening = service.open(request, { signal: new AbortController().signal, otherwise: "nothing" });
   await t.rejects(opening, { name: "DiskIoError", message: /through nbdkit/ });
   await sleep(1_000);
   t.equal(await readFile(join(folder, "starts"), "utf8"), "start\n");
