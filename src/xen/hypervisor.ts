@@ -106,8 +106,9 @@ export class XenPool implements Hypervisor {
   ): Promise<ConfigFile[]> {
     return this.#translating(`Cannot read the configuration of ${this.#shown(vm)}`, async () => {
       const { xapi } = this.#parts;
-      const { ref } = await needVm(snapshot ?? vm, xapi, { signal });
-      const bytes = await loadOvaDocument({ ref, isSnapshot: snapshot !== undefined }, xapi, { signal });
+      const { ref } = await needVm(vm, xapi, { signal });
+      const frozen = snapshot === undefined ? undefined : (await needVm(snapshot, xapi, { signal })).ref;
+      const bytes = await loadOvaDocument({ vm: ref, snapshot: frozen }, xapi, { signal });
       return [{ name: "ova.xml", bytes }];
     });
   }

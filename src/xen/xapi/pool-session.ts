@@ -205,13 +205,21 @@ export class PoolSession implements AsyncDisposable {
     // A login under way would leave a session behind.
     await Promise.race([this.#opening?.catch(() => undefined), delay(logoutMs, undefined, { ref: false })]);
     this.#closing.abort(new UnreachableError("The connection was closed on our side"));
-    const link = this.#link;
+    // After a lost connection the session still lives.
+    const last = this.#link ?? this.#next;
     this.#link = undefined;
-    if (link === undefined) return;
+    const session = last?.session;
+    if (last === undefined || session === undefined) return;
+    const late = (): UnreachableError => new UnreachableError("Logging out took too long");
+    const signal = deadline(logoutMs, late);
+    const logOut = (address: string): Promise<XapiValue> =>
+      this.#members.call(address, "session.logout", [session], { signal });
     try {
-      const late = (): UnreachableError => new UnreachableError("Logging out took too long");
-      const options = { signal: deadline(logoutMs, late) };
-      await this.#members.call(link.address, "session.logout", [link.session], options);
+      await logOut(last.address).catch((error: unknown) => {
+        const [master] = error instanceof XapiFault && error.is("HOST_IS_SLAVE") ? error.params : [];
+        if (master === undefined) throw error;
+        return logOut(master);
+      });
     } catch (error) {
       this.#logger.debug("Cannot log out", { error: String(error) });
     }

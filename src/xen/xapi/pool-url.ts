@@ -1,5 +1,6 @@
 import { isIPv6 } from "node:net";
 import { ConfigError } from "../../errors.js";
+import { httpsOfXenUrl, xenUrl } from "../../xen-url.js";
 
 export interface PoolUrl {
   /** `xen://host`, with the port only when it is not 443. */
@@ -10,28 +11,20 @@ export interface PoolUrl {
   readonly port: number;
 }
 
-const HINT = "Write it as xen://xen1.example.org; any host of the pool will do";
-
 /** @throws ConfigError for anything but `xen://host[:port]` */
 export function parsePoolUrl(text: string): PoolUrl {
   let url: URL;
   try {
-    // Only for well-known schemes are host names checked and 443 left out.
-    url = new URL(text.replace(/^xen:/i, "https:"));
+    url = new URL(httpsOfXenUrl(text));
   } catch (error) {
-    throw new ConfigError("Cannot use the server URL: it is not a URL", { cause: error, hint: HINT });
-  }
-  // The text itself stays out of the message: it might hold a password.
-  if (url.username !== "" || url.password !== "") {
-    throw new ConfigError("Cannot use the server URL: it holds credentials, which belong into a credential file");
-  }
-  if (!/^xen:\/\//i.test(text) || url.pathname !== "/" || url.search + url.hash !== "") {
-    throw new ConfigError(`Cannot use the server URL "${text}": it must be xen://host or xen://host:port`, {
-      hint: HINT,
+    // The text itself stays out of the message: it might hold a password.
+    throw new ConfigError("Cannot use the server URL: it must be xen://host or xen://host:port", {
+      cause: error,
+      hint: "Write it as xen://xen1.example.org; any host of the pool will do",
     });
   }
   return {
-    url: `xen://${url.host}`,
+    url: xenUrl(text),
     address: url.hostname.replace(/^\[(.*)\]$/, "$1"),
     port: url.port === "" ? 443 : Number(url.port),
   };

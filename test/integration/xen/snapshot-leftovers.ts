@@ -1,0 +1,155 @@
+import t, { type Test } from "tap";
+import { errorFacts } from "../../../src/errors.js";
+import type { Hypervisor } from "../../../src/hypervisor.js";
+import { describeOwnership, isOfSession, snapshotName } from "../../../src/snapshot/ownership.js";
+import { parseOva } from "../../../src/xen/xva/ova.js";
+import { connectToPool } from "../../fixtures/xen/connect-to-pool.js";
+import { testPool } from "../../fixtures/xen/lab-pool.js";
+
+/** What a death at any moment leaves, and who finds it: one pool for all, left by every subtest as it was. */
+const { signal } = new AbortController();
+const SESSION = "0123456789";
+const mark = { session: SESSION, version: "1", host: "h", mountPoint: "/m", created: new Date(0).toISOString() };
+const SPEC = { name: snapshotName(SESSION), description: describeOwnership(mark), quiesce: false };
+const pool = await testPool(t, { profile: "8.2" });
+const { lab } = pool;
+const vm = lab.vm("web01");
+const { uuid } = vm;
+
+async function failure(promise: Promise<unknown>): Promise<ReturnType<typeof errorFacts>> {
+  return errorFacts(await promise.catch((error: unknown) => error));
+}
+
+async function leavingNothing(t: Test, work: (server: Hypervisor) => Promise<void>): Promise<void> {
+  const before = { ...lab.counts(), task: 0 };
+  {
+    await using server = await connectToPool(pool);
+    await work(server);
+  }
+  t.strictSame({ ...lab.counts(), task: 0 }, before, "as many objects of every class as before");
+}
+
+/** The n-th call of the method never has an effect, and everything after it fails: as if the process had died. */
+function diesAt(method: string, skip = 0): () => number {
+  return lab.rules.add({ match: { method }, skip, action: { kind: "drop", when: "before" } });
+}
+
+await t.test("disks of a snapshot whose record is gone are found by another run, and removed", async (t) => {
+  await leavingNothing(t, async (server) => {
+    const { VDI = 0, VM = 0 } = lab.counts();
+    const snapshot = await server.createSnapshot(uuid, SPEC, { signal });
+    const revive = diesAt("VDI.destroy", 1);
+    t.match(await failure(server.removeSnapshot(snapshot.ref, { signal })), { retryable: true });
+    revive();
+    t.strictSame([lab.counts()["VM"], lab.counts()["VDI"]], [VM, VDI + 1], "one disk is left of it");
+
+    await using other = await connectToPool(pool);
+    const [half] = await other.listSnapshots(uuid, { signal });
+    t.strictSame({ ...half, createdAt: 0 }, { ...snapshot, createdAt: 0 }, "it is listed as it was");
+    t.ok(isOfSession(half!, SESSION));
+    await other.removeSnapshot(half!.ref, { signal });
+    t.strictSame(await other.listSnapshots(uuid, { signal }), []);
+    await other.removeSnapshot(half!.ref, { signal });
+    t.pass("what is gone is success");
+  });
+});
+
+await t.test("a disk that is left is found also when the VM no longer has the disk that it was made of", async (t) => {
+  await using server = await connectToPool(pool);
+  const snapshot = await server.createSnapshot(uuid, SPEC, { signal });
+  const revive = diesAt("VDI.destroy", 1);
+  await failure(server.removeSnapshot(snapshot.ref, { signal }));
+  revive();
+  const { database } = lab.pool;
+  const [vdi] = database.rows("VDI").filter(([, row]) => JSON.stringify(row["other_config"]).includes(snapshot.ref));
+  database.update("VDI", vdi![0], { snapshot_of: "OpaqueRef:NULL" });
+  t.strictSame(await server.listSnapshots(uuid, { signal }), [], "a quick look does not see it");
+  await server.settleSnapshots(uuid, { signal });
+  t.match(await server.listSnapshots(uuid, { signal }), [{ ref: snapshot.ref }], "whoever cleans up looks everywhere");
+  await server.removeSnapshot(snapshot.ref, { signal });
+  t.strictSame(await server.listSnapshots(uuid, { signal }), []);
+});
+
+await t.test("a snapshot that got its name but not its mark is the session's", async (t) => {
+  await leavingNothing(t, async (server) => {
+    const revive = diesAt("VM.set_name_description");
+    t.match(await failure(server.createSnapshot(uuid, SPEC, { signal })), { retryable: true });
+    revive();
+    await using other = await connectToPool(pool);
+    const [found] = await other.listSnapshots(uuid, { signal });
+    t.match(found, { name: SPEC.name, lacksDescription: true });
+    t.ok(isOfSession(found!, SESSION));
+    t.notOk(isOfSession(found!, "9876543210"));
+    await other.removeSnapshot(found!.ref, { signal });
+  });
+});
+
+await t.test("only snapshots are removed", async (t) => {
+  await leavingNothing(t, async (server) => {
+    t.match(await failure(server.removeSnapshot(uuid, { signal })), {
+      kind: "RefusedError",
+      message: /is no snapshot/,
+    });
+    await server.removeSnapshot("00000000-0000-0000-0000-000000000001", { signal });
+    t.equal(vm.disks.length, 2);
+  });
+});
+
+await t.test("with memory: the guest goes on, and its memory goes with the snapshot", async (t) => {
+  await leavingNothing(t, async (server) => {
+    const snapshot = await server.createSnapshot(uuid, { ...SPEC, memory: true }, { signal });
+    t.equal(vm.power, "Running");
+    await server.removeSnapshot(snapshot.ref, { signal });
+  });
+});
+
+await t.test("offline: the guest runs again, whether the snapshot came about or not", async (t) => {
+  await leavingNothing(t, async (server) => {
+    const snapshot = await server.createSnapshot(uuid, { ...SPEC, offline: true }, { signal });
+    t.equal(vm.power, "Running");
+    await server.removeSnapshot(snapshot.ref, { signal });
+    const action = { kind: "fault" as const, name: "SR_FULL", parameters: ["1", "0"], where: "task" as const };
+    const full = lab.rules.add({ match: { method: "VM.snapshot" }, action });
+    t.match(await failure(server.createSnapshot(uuid, { ...SPEC, offline: true }, { signal })), {
+      kind: "SnapshotError",
+    });
+    full();
+    t.equal(vm.power, "Running");
+    const both = { ...SPEC, offline: true, memory: true };
+    t.match(await failure(server.createSnapshot(uuid, both, { signal })), { kind: "RefusedError" });
+  });
+});
+
+await t.test("offline: who finds the guest down after somebody's death starts it again", async (t) => {
+  await leavingNothing(t, async (server) => {
+    const revive = diesAt("VM.start");
+    const facts = await failure(server.createSnapshot(uuid, { ...SPEC, offline: true }, { signal }));
+    t.match(facts, { kind: "SnapshotError", hint: /xe vm-start/ });
+    t.equal(vm.power, "Halted");
+    revive();
+    await using other = await connectToPool(pool);
+    await other.settleSnapshots(uuid, { signal });
+    t.equal(vm.power, "Running");
+    for (const { ref } of await other.listSnapshots(uuid, { signal })) await other.removeSnapshot(ref, { signal });
+  });
+});
+
+await t.test("ova.xml holds the records of the snapshot that is asked for", async (t) => {
+  await leavingNothing(t, async (server) => {
+    const snapshot = await server.createSnapshot(uuid, SPEC, { signal });
+    const uuidsIn = async (ref: string | undefined): Promise<(string | undefined)[]> => {
+      const [file] = await server.readConfig(uuid, { signal, snapshot: ref });
+      t.equal(file?.name, "ova.xml");
+      const { objects } = parseOva(file?.bytes ?? new Uint8Array());
+      return objects.filter((one) => one.class === "VM").map(({ record }) => textIn(record, "uuid"));
+    };
+    t.ok((await uuidsIn(snapshot.ref)).includes(snapshot.ref));
+    t.strictSame(await uuidsIn(undefined), [uuid]);
+    await server.removeSnapshot(snapshot.ref, { signal });
+  });
+});
+
+function textIn(record: ReturnType<typeof parseOva>["objects"][number]["record"], name: string): string | undefined {
+  const value = record.members.get(name);
+  return value?.kind === "scalar" ? value.text : undefined;
+}
