@@ -66,11 +66,18 @@ module.exports = {
       to: { path: "^src/cli/" },
     },
     {
-      name: "mount-is-imported-by-cli-only",
+      name: "mount-is-imported-by-cli-and-restore",
       severity: "error",
       comment: "src/mount is the composition root.",
-      from: { pathNot: "^src/(main\\.ts|cli/|mount/)" },
+      from: { pathNot: "^src/(main\\.ts|cli/|mount/|restore/)" },
       to: { path: "^src/mount/" },
+    },
+    {
+      name: "restore-is-imported-by-cli-only",
+      severity: "error",
+      comment: "src/restore composes the way back as src/mount does the way there.",
+      from: { pathNot: "^src/(cli/|restore/)" },
+      to: { path: "^src/restore/" },
     },
     {
       name: "cli-speaks-no-protocol",

@@ -150,6 +150,12 @@ export const SETTINGS = {
     "VMMOUNT_FUSE_DRIVER",
     "kernel: no library, tells readers where holes are; fuse-native: through libfuse 2",
   ),
+  "mount.xva_checksum": setting(
+    z.enum(["sha1", "xxhash"]),
+    "sha1",
+    "VMMOUNT_XVA_CHECKSUM",
+    "how the .xva of a Xen VM is hashed; sha1: every version imports it; xxhash: from Citrix Hypervisor 8.1 and XCP-ng 8.1 on, faster",
+  ),
   "vddk.libdir": setting(
     z.string(),
     "",

@@ -19,6 +19,7 @@ interface MountFlags extends CommonOptions {
   readonly allocation?: string;
   readonly fuseDriver?: string;
   readonly transport?: string;
+  readonly xvaChecksum?: string;
   readonly option: readonly string[];
 }
 
@@ -29,6 +30,7 @@ Examples:
   vmmount mount vc2:instanceuuid:5011… /mnt/b   a VM of the configured server "vc2"
   vmmount mount --server xen://pool.example.org --user root --password-file pw /web01 /mnt/backup
                                                 a VM of a XenServer or XCP-ng pool
+  vmmount mount pool1:/meta-data /mnt/backup    database of a Xen pool and records of its VMs; also /host-backup[/HOST]
   vmmount mount --server dir:///srv/vms /web01 /mnt/backup
                                                 a VM in a folder of this host: shut it down first
   tar -C /mnt/backup -Scf web01.tar . && vmmount umount /mnt/backup
@@ -59,6 +61,7 @@ export function addMount(program: Command, edge: ProcessEdge): void {
     .option("--cache-size <size>", "memory for disk blocks, such as 256MiB")
     .option("--allocation <auto|off>", "off: do not ask the server for holes, read every byte")
     .option("--transport <list>", "how to read disks, in order, such as nbdssl:https (default: what can be used)")
+    .option("--xva-checksum <sha1|xxhash>", "Xen: how the .xva is hashed (default sha1, which every version imports)")
     .option("-o, --option <key=value>", "SEP sesam's names: trans=nbd:nbdssl, qui=0|1; may be repeated", collected, [])
     .option("--fuse-driver <kernel|fuse-native>", "what serves the mount (default kernel)")
     .addHelpText("after", EXAMPLES);
@@ -94,6 +97,7 @@ async function mountWith(daemon: LaunchedDaemon, { vm, directory, flags, edge }:
     { key: "mount.mode", value: flags.mode, flag: "--mode" },
     { key: "mount.cache_size", value: flags.cacheSize, flag: "--cache-size" },
     { key: "mount.allocation", value: flags.allocation, flag: "--allocation" },
+    { key: "mount.xva_checksum", value: flags.xvaChecksum, flag: "--xva-checksum" },
     { key: "mount.fuse_driver", value: flags.fuseDriver, flag: "--fuse-driver" },
   ]);
   try {
@@ -131,7 +135,19 @@ function describeSnapshot({ snapshot }: SessionStatus): string {
   return snapshot.ref === null ? `no snapshot, ${snapshot.consistency}` : `${snapshot.consistency} snapshot`;
 }
 
+function describeFiles(status: SessionStatus, files: NonNullable<SessionStatus["files"]>): string {
+  return [
+    `Mounted ${printable(status.vm.path)} on ${printable(status.mountPoint)} (session ${status.session}). The files hold secrets`,
+    table(
+      ["FILE", "SIZE", "WHAT"],
+      files.map(({ file, about, bytes }) => [file, size(bytes), about]),
+    ),
+    `When the backup is done: vmmount umount ${printable(status.mountPoint)}`,
+  ].join("\n");
+}
+
 function describeMount(status: SessionStatus): string {
+  if (status.files !== undefined) return describeFiles(status, status.files);
   const disks = status.disks.map((disk) =>
     disk.included
       ? [disk.node, disk.label, size(disk.capacity), `${size(disk.allocated)} to read`, disk.file ?? ""]

@@ -6,8 +6,10 @@ import { addFind, addLs, addSnapshot } from "./browse.js";
 import { addConfig } from "./config-show.js";
 import type { ProcessEdge } from "./context.js";
 import { addDemo } from "./demo.js";
+import { addExport } from "./export.js";
 import { addLab } from "./lab.js";
 import { addMount } from "./mount.js";
+import { addRestore } from "./restore.js";
 import { addStatus } from "./status.js";
 import { addUmount } from "./umount.js";
 
@@ -30,6 +32,8 @@ export function createProgram(edge: ProcessEdge): Command {
   addUmount(program, edge);
   addLs(program, edge);
   addFind(program, edge);
+  addRestore(program, edge);
+  addExport(program, edge);
   addStatus(program, edge);
   addSnapshot(program, edge);
   addConfig(program, edge);

@@ -158,17 +158,29 @@ export async function openHypervisor(connection: Connection, logger: Logger, sig
     const { openLocalFolder } = await import("../local/connect.js");
     return await openLocalFolder(connection.url, logger);
   }
-  const options = {
-    url: connection.url,
-    user: connection.user,
-    password: connection.password.reveal(),
-    tls: { ca: connection.ca, fingerprint: connection.fingerprint, insecure: connection.insecure },
-    logger,
-    signal,
-  };
+  const options = { ...serverAccess(connection), logger, signal };
+  if (isXenUrl(connection.url)) {
+    const { connectXen } = await import("../xen/connect.js");
+    return await connectXen(options);
+  }
   // The HTTP client takes a quarter of a second to load: commands that only talk to a daemon do without it.
   const { connectVsphere } = await import("../vsphere/connect.js");
   return await connectVsphere(options);
+}
+
+/** As the clients of servers want it. */
+export function serverAccess(connection: Connection): {
+  readonly url: string;
+  readonly user: string;
+  readonly password: string;
+  readonly tls: {
+    readonly ca: string | undefined;
+    readonly fingerprint: string | undefined;
+    readonly insecure: boolean;
+  };
+} {
+  const { url, user, password, ca, fingerprint, insecure } = connection;
+  return { url, user, password: password.reveal(), tls: { ca, fingerprint, insecure } };
 }
 
 /** What VMware's library wants to know of the server's certificate. @throws UnreachableError */

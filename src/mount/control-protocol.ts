@@ -53,6 +53,8 @@ export const sessionStatusSchema = z.object({
     consistency: z.string(),
   }),
   disks: z.array(diskStatusSchema),
+  /** Of a pool source, which has no disks. */
+  files: z.array(z.object({ file: z.string(), about: z.string(), bytes: z.number() })).optional(),
   driver: z.string(),
   traffic: z.object({
     /** Bytes handed to readers of the mount. */

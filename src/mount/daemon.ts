@@ -2,12 +2,16 @@ import { constants } from "node:os";
 import { CancelledError, errorChain, errorFacts, UnreachableError, UsageError } from "../errors.js";
 import { forbidCoreDumps } from "../libc.js";
 import { createLogger, type Logger, SecretTexts } from "../log.js";
+import { poolSourceOf } from "../pool-source.js";
+import { isXenUrl } from "../xen-url.js";
 import { chooseFuseDriver } from "./choose-fuse-driver.js";
 import { ControlServer } from "./control-server.js";
 import type { ControlMessage } from "./control-protocol.js";
 import { DaemonLog, pruneLogs } from "./daemon-log.js";
 import type { FromDaemon, MountRequest, ToDaemon } from "./daemon-protocol.js";
 import { MountSession } from "./mount-session.js";
+import type { MountContext } from "./mount-steps.js";
+import type { MountedSession } from "./mounted-session.js";
 import { StatePaths } from "./state-paths.js";
 
 /** The front command may ask a person for the password first; when it ends, so do we, at once. */
@@ -63,7 +67,7 @@ async function serve(request: MountRequest, parent: ParentChannel): Promise<void
   const progress = new ProgressFan(parent);
   const signals = catchSignals(logger, parent);
   try {
-    const session = await MountSession.start({
+    const session = await start({
       request,
       driver: chooseFuseDriver(request.settings, { logger }),
       program: process.argv[1] ?? "",
@@ -84,6 +88,14 @@ async function serve(request: MountRequest, parent: ParentChannel): Promise<void
   }
 }
 
+async function start(context: MountContext): Promise<MountedSession> {
+  const { connection, locator } = context.request;
+  const source = isXenUrl(connection.url) ? poolSourceOf(locator.form) : undefined;
+  if (source === undefined) return await MountSession.start(context);
+  const { PoolSession } = await import("./pool-session.js");
+  return await PoolSession.start(source, context);
+}
+
 interface Serving {
   readonly paths: StatePaths;
   readonly request: MountRequest;
@@ -93,7 +105,7 @@ interface Serving {
   readonly signals: ReturnType<typeof catchSignals>;
 }
 
-async function serveUntilUnmounted(session: MountSession, serving: Serving): Promise<void> {
+async function serveUntilUnmounted(session: MountedSession, serving: Serving): Promise<void> {
   const { logger, parent, signals } = serving;
   const finished = session.closed
     .catch((error: unknown) => {
@@ -133,7 +145,7 @@ async function serveUntilUnmounted(session: MountSession, serving: Serving): Pro
   }
 }
 
-function listen(session: MountSession, finished: Promise<string>, serving: Serving): Promise<ControlServer> {
+function listen(session: MountedSession, finished: Promise<string>, serving: Serving): Promise<ControlServer> {
   const { paths, request, logger, progress } = serving;
   return ControlServer.listen(
     paths.controlSocket(request.session),

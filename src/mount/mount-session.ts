@@ -26,16 +26,18 @@ import {
   type ShownDisk,
   showTree,
 } from "./mount-steps.js";
+import type { MountedSession } from "./mounted-session.js";
 import { resolveVm } from "./resolve-vm.js";
 import { SnapshotWatch } from "./snapshot-watch.js";
 import { StatePaths } from "./state-paths.js";
+import { wholeVm } from "./whole-vm.js";
 import { writtenMeanwhile } from "./written-meanwhile.js";
 
 /**
  * One mount from login to the removed snapshot, or without a snapshot where the server makes none; the composition root. `start` is all or nothing: what it made before a
  * failure is undone, last first. `finish` is the way down, whoever unmounted.
  */
-export class MountSession {
+export class MountSession implements MountedSession {
   readonly #context: MountContext;
   readonly #undo: CleanupStack;
   readonly #snapshots: SnapshotSession;
@@ -116,7 +118,11 @@ export class MountSession {
     const parts = { hypervisor, connection, settings, session, vm: identity.ref, logger, program, onProgress };
     const transports = undo.use("end the transports", await DiskTransports.choose(parts));
     const { accessIdentity, mayAttach } = transports;
-    const journal = await openJournal(context, paths, vm, { makes: hypervisor.snapshots, accessIdentity, mayAttach });
+    const journal = await openJournal(context, paths, identity, {
+      makes: hypervisor.snapshots,
+      accessIdentity,
+      mayAttach,
+    });
     const snapshots = newSnapshotSession(context, hypervisor, journal, vm);
     undo.add("close the journal", async () => {
       if (["planned", "removed"].includes(snapshots.state.name)) await journal.erase();
@@ -131,7 +137,8 @@ export class MountSession {
     const stack = new BlockStack(request.settings, logger);
     logger.info(`Block stack: ${stack.describe()}`);
     const { configFiles, disks } = await openAll({ hypervisor, transports }, facts, stack, context, undo);
-    const mounted = await showTree({ context, hypervisor, facts, configFiles, archives: [], disks }, undo);
+    const archives = await wholeVm({ hypervisor, facts, settings }, configFiles, disks);
+    const mounted = await showTree({ context, hypervisor, facts, configFiles, archives, disks }, undo);
     const watch = watchSnapshot(facts, hypervisor, stack, logger);
     await journal.append({ event: "serving", disks: disks.length });
     logger.info(
@@ -150,7 +157,6 @@ export class MountSession {
     });
   }
 
-  /** Resolves when the kernel has let go of the mount, whoever asked for it. */
   get closed(): Promise<MountEnd> {
     return this.#mounted.closed;
   }
@@ -202,10 +208,6 @@ export class MountSession {
     };
   }
 
-  /**
-   * Detaches the mount; `closed` and then `finish` follow.
-   * @throws BusyError naming who uses it, unless `force`
-   */
   async detach(options: { readonly force: boolean }): Promise<void> {
     if (this.#state !== "serving") return;
     if (options.force) {
@@ -229,11 +231,6 @@ export class MountSession {
     }
   }
 
-  /**
-   * Removes the snapshot and everything else; never skipped, whatever happened before.
-   * @returns one sentence for the user
-   * @throws LeftoverError; DiskIoError when all is clean but some reader got an I/O error
-   */
   async finish(reason: string): Promise<string> {
     const { logger, request } = this.#context;
     const { consistency, vm } = this.#facts;

@@ -98,11 +98,11 @@ export async function refuseUnconsolidated(
 export async function openJournal(
   { request }: MountContext,
   paths: StatePaths,
-  vm: VmDescription,
+  vm: Pick<VmDescription["identity"], "ref" | "instanceUuid" | "name" | "path">,
   server: { readonly makes: Hypervisor["snapshots"] } & Pick<DiskTransports, "accessIdentity" | "mayAttach">,
 ): Promise<FileJournal> {
   const journal = await FileJournal.create(paths.journal(request.session), request.session);
-  const { ref, instanceUuid, name, path } = vm.identity;
+  const { ref, instanceUuid, name, path } = vm;
   try {
     await journal.append({
       event: "planned",

@@ -1,6 +1,8 @@
 import type { Config } from "../config.js";
 import { parseLocator } from "../locator.js";
 import type { Logger } from "../log.js";
+import { poolSourceOf } from "../pool-source.js";
+import { isXenUrl } from "../xen-url.js";
 import { checkFuseDriver } from "./choose-fuse-driver.js";
 import {
   chooseServer,
@@ -38,6 +40,7 @@ export async function mountVm(text: string, where: string, options: MountVmOptio
   const mountPoint = await checkMountPoint(where);
   await checkFuseDriver(config.settings, mountPoint);
   const server = chooseServer(config, locator.server, choice);
+  if (isXenUrl(server.url)) poolSourceOf(locator.form);
   refuseToQuiesce(server, config.settings);
   refuseSnapshotKind(server, config.settings);
   await options.paths.prepare();

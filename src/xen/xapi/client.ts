@@ -109,6 +109,7 @@ export class XapiClient implements Xapi {
     const { members, session, limits } = this.#parts;
     await this.#looking;
     const task = await this.#tasks.create(`vmmount: ${options.what}`, "", options.signal);
+    options.onBegun?.(task.ref);
     // Creating the task has shown that the session is good.
     return await removingOnFailure(task, async () => {
       return { members, limits, task, session: await session.reference(options.signal) };

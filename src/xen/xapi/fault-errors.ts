@@ -3,6 +3,7 @@ import {
   BusyError,
   type ErrorOptions,
   HypervisorFaultError,
+  IntegrityError,
   MissingCapabilityError,
   NotFoundError,
   UnreachableError,
@@ -13,7 +14,7 @@ import { XapiFault } from "./fault.js";
 /** The name of an object by its reference, where it is known. */
 export type NameOf = (ref: string) => string | undefined;
 
-type Kind = "auth" | "absent" | "missing" | "busy" | "unreachable" | "space" | "passing" | "final";
+type Kind = "auth" | "absent" | "missing" | "busy" | "unreachable" | "space" | "passing" | "final" | "damaged";
 
 interface Meaning {
   readonly kind: Kind;
@@ -101,6 +102,17 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
   HOST_NOT_LIVE: { kind: "unreachable", text: "the host is down" },
   CANNOT_CONTACT_HOST: { kind: "unreachable", text: "the pool cannot reach its host $1" },
   NO_HOSTS_AVAILABLE: { kind: "unreachable", text: "no host of the pool can do it now" },
+  IMPORT_INCOMPATIBLE_VERSION: {
+    kind: "missing",
+    text: "the archive was written by a newer version",
+    hint: "A pool takes archives of its own version and of older ones",
+  },
+  IMPORT_ERROR: { kind: "damaged", text: "the server cannot use the archive: $1" },
+  IMPORT_ERROR_PREMATURE_EOF: { kind: "damaged", text: "the archive ends too early" },
+  IMPORT_ERROR_SOME_CHECKSUMS_FAILED: { kind: "damaged", text: "checksums of the archive do not fit its bytes" },
+  IMPORT_ERROR_UNEXPECTED_FILE: { kind: "damaged", text: "the archive holds $2 where $1 should be" },
+  IMPORT_ERROR_FAILED_TO_FIND_OBJECT: { kind: "damaged", text: "the archive lacks the object $1" },
+  IMPORT_ERROR_ATTACHED_DISKS_NOT_FOUND: { kind: "damaged", text: "the archive lacks disks that its VM has" },
   NOT_SUPPORTED_DURING_UPGRADE: { kind: "passing", text: "the pool is being upgraded" },
 };
 
@@ -129,6 +141,8 @@ export function translateFault(fault: XapiFault, action: string, nameOf: NameOf 
       return new UnreachableError(message, options);
     case "space":
       return new HypervisorFaultError(message, { ...options, fault: code, exit: "space" });
+    case "damaged":
+      return new IntegrityError(message, options);
     case "passing":
       return new HypervisorFaultError(message, { ...options, fault: code, retryable: true });
     case "final":

@@ -51,6 +51,8 @@ export interface TaskCall extends TaskOptions {
   readonly what: string;
   /** What an abort does to the task on the server; "cancel" unless said otherwise. */
   readonly onAbort?: "cancel" | "leave";
+  /** Hears the reference of a transfer's task before the first byte: what it makes on the server may carry it. */
+  readonly onBegun?: ((task: string) => void) | undefined;
 }
 
 /**

@@ -67,7 +67,7 @@ void t.test("refuseHopeless() refuses before anything is made", (t) => {
 
 void t.test("openJournal() plans the session without secrets", async (t) => {
   const at = context(t);
-  await using journal = await openJournal(at.context, at.paths, memoryVm().description, SERVER);
+  await using journal = await openJournal(at.context, at.paths, memoryVm().description.identity, SERVER);
   t.ok(journal);
   const records = await readJournal(at.paths.journal(SESSION));
   t.match(records, [
@@ -78,11 +78,10 @@ void t.test("openJournal() plans the session without secrets", async (t) => {
 
 void t.test("openJournal() leaves no empty journal behind", async (t) => {
   const at = context(t);
-  const circular = { ...memoryVm().description };
-  const identity: Record<string, unknown> = { ...circular.identity };
-  identity["name"] = identity;
-  const vm = { ...circular, identity: identity as unknown as VmDescription["identity"] };
-  await t.rejects(openJournal(at.context, at.paths, vm, SERVER), { message: /circular/ });
+  const circular: Record<string, unknown> = { ...memoryVm().description.identity };
+  circular["name"] = circular;
+  const identity = circular as unknown as VmDescription["identity"];
+  await t.rejects(openJournal(at.context, at.paths, identity, SERVER), { message: /circular/ });
   t.notOk(existsSync(at.paths.journal(SESSION)));
 });
 
@@ -91,7 +90,7 @@ void t.test("freeze() gives the VM as its snapshot holds it", async (t) => {
   const server = new MemoryServer();
   const vm = server.vms[0]!;
   const hypervisor = await server.connect();
-  await using journal = await openJournal(at.context, at.paths, vm.description, SERVER);
+  await using journal = await openJournal(at.context, at.paths, vm.description.identity, SERVER);
   const snapshots = newSnapshotSession(at.context, hypervisor, journal, vm.description);
   const frozen = await freeze(hypervisor, snapshots, vm.description, at.context);
   t.equal(frozen.consistency, "quiesced");
