@@ -6,6 +6,8 @@ import { databaseText } from "./text.js";
 export type ReadField = (name: string) => Value | undefined;
 /** Whether an object fits. */
 export type Predicate = (read: ReadField) => boolean;
+/** The wire name of a database name; undefined when the class has no such field. */
+export type WireName = (databaseName: string) => string | undefined;
 
 /** Deepest nesting: the parser calls itself. */
 const DEPTH_MAX = 100;
@@ -15,86 +17,95 @@ const TOKEN = /\s*(?:(?<text>"(?:[^"\\]|\\.)*")|(?<word>\w+)|(?<sign>[()=]))/y;
 /**
  * Reads the language of get_all_records_where: `field "name__label" = "x" and not (field "is_a_snapshot" = "true")`.
  * Values are compared as texts of the database.
- * @param wireName the wire name of a database name; undefined when the class has no such field
  * @throws XapiFault INVALID_VALUE
  */
-export function parseExpression(expression: string, wireName: (databaseName: string) => string | undefined): Predicate {
-  const tokens = tokensOf(expression);
-  let at = 0;
-  const invalid = (reason: string): XapiFault => new XapiFault("INVALID_VALUE", expression, reason);
-  const take = (): string => {
-    const token = tokens[at++];
-    if (token === undefined) throw invalid("ends too early");
-    return token;
-  };
-  const expect = (wanted: string): void => {
-    const found = take();
-    if (found !== wanted) throw invalid(`"${found}" where "${wanted}" should be`);
-  };
+export function parseExpression(expression: string, wireName: WireName): Predicate {
+  return new Parser(expression, wireName).whole();
+}
+
+class Parser {
+  readonly #expression: string;
+  readonly #wireName: WireName;
+  readonly #tokens: readonly string[];
+  #at = 0;
+
+  constructor(expression: string, wireName: WireName) {
+    this.#expression = expression;
+    this.#wireName = wireName;
+    this.#tokens = tokensOf(expression);
+  }
+
+  whole(): Predicate {
+    const predicate = this.#either(0);
+    if (this.#at < this.#tokens.length) throw this.#invalid(`"${this.#tokens[this.#at] ?? ""}" is too much`);
+    return predicate;
+  }
+
+  #either(depth: number): Predicate {
+    const terms = [this.#both(depth)];
+    while (this.#skips("or")) terms.push(this.#both(depth));
+    return (read) => terms.some((one) => one(read));
+  }
+
+  #both(depth: number): Predicate {
+    const terms = [this.#term(depth)];
+    while (this.#skips("and")) terms.push(this.#term(depth));
+    return (read) => terms.every((one) => one(read));
+  }
+
+  #term(depth: number): Predicate {
+    if (depth > DEPTH_MAX) throw this.#invalid("is nested too deeply");
+    if (this.#skips("true")) return () => true;
+    if (this.#skips("false")) return () => false;
+    if (this.#skips("not")) {
+      const inner = this.#term(depth + 1);
+      return (read) => !inner(read);
+    }
+    if (this.#skips("(")) {
+      const inner = this.#either(depth + 1);
+      this.#expect(")");
+      return inner;
+    }
+    const left = this.#operand();
+    this.#expect("=");
+    const right = this.#operand();
+    return (read) => left(read) === right(read);
+  }
 
   /** A field or a text: both sides of `=` may be either. */
-  const operand = (): ((read: ReadField) => string) => {
-    const token = take();
-    if (token === "field") {
-      const quoted = take();
-      const name = wireName(isText(quoted) ? unquote(quoted) : quoted);
-      if (name === undefined) throw invalid(`no field ${quoted}`);
-      return (read) => databaseText(read(name) ?? "");
+  #operand(): (read: ReadField) => string {
+    const token = this.#take();
+    if (isText(token)) {
+      const text = unquote(token);
+      return () => text;
     }
-    if (!isText(token)) throw invalid(`"${token}" is neither a field nor a text`);
-    const text = unquote(token);
-    return () => text;
-  };
+    if (token !== "field") throw this.#invalid(`"${token}" is neither a field nor a text`);
+    const given = this.#take();
+    const name = this.#wireName(isText(given) ? unquote(given) : given);
+    if (name === undefined) throw this.#invalid(`no field ${given}`);
+    return (read) => databaseText(read(name) ?? "");
+  }
 
-  const term = (depth: number): Predicate => {
-    if (depth > DEPTH_MAX) throw invalid("is nested too deeply");
-    switch (tokens[at]) {
-      case "true":
-      case "false": {
-        const is = take() === "true";
-        return () => is;
-      }
-      case "not": {
-        take();
-        const inner = term(depth + 1);
-        return (read) => !inner(read);
-      }
-      case "(": {
-        take();
-        const inner = either(depth + 1);
-        expect(")");
-        return inner;
-      }
-      default: {
-        const left = operand();
-        expect("=");
-        const right = operand();
-        return (read) => left(read) === right(read);
-      }
-    }
-  };
+  #skips(token: string): boolean {
+    if (this.#tokens[this.#at] !== token) return false;
+    this.#at++;
+    return true;
+  }
 
-  const both = (depth: number): Predicate => {
-    const terms = [term(depth)];
-    while (tokens[at] === "and") {
-      at++;
-      terms.push(term(depth));
-    }
-    return (read) => terms.every((one) => one(read));
-  };
+  #expect(wanted: string): void {
+    const found = this.#take();
+    if (found !== wanted) throw this.#invalid(`"${found}" where "${wanted}" should be`);
+  }
 
-  const either = (depth: number): Predicate => {
-    const terms = [both(depth)];
-    while (tokens[at] === "or") {
-      at++;
-      terms.push(both(depth));
-    }
-    return (read) => terms.some((one) => one(read));
-  };
+  #take(): string {
+    const token = this.#tokens[this.#at++];
+    if (token === undefined) throw this.#invalid("ends too early");
+    return token;
+  }
 
-  const whole = either(0);
-  if (at < tokens.length) throw invalid(`"${tokens[at] ?? ""}" is too much`);
-  return whole;
+  #invalid(reason: string): XapiFault {
+    return new XapiFault("INVALID_VALUE", this.#expression, reason);
+  }
 }
 
 /** @throws XapiFault INVALID_VALUE */

@@ -16,4 +16,6 @@ export interface RpcMessage extends RpcCall {
 }
 
 /** Text that is no call at all: XAPI answers with an HTTP 500 page. */
-export class MalformedCall extends Error {}
+export class MalformedCall extends Error {
+  override readonly name = "MalformedCall";
+}
