@@ -1,6 +1,6 @@
 import { type ArchiveContents, type ImportedObject, textMap } from "../../archive/archive-contents.js";
 import { XapiFault } from "../../fault.js";
-import { NULL_REF, textOf } from "../../value.js";
+import { textOf } from "../../value.js";
 import { assertPower } from "../../vm-rules.js";
 import type { XenPool } from "../../xen-pool.js";
 
@@ -20,7 +20,7 @@ export function findDuplicates(pool: XenPool, contents: ArchiveContents, isForce
   const skipped = new Set<ImportedObject>();
   const replaced: string[] = [];
   for (const vm of contents.of("VM")) {
-    assertSeedIsFree(pool, vm);
+    assertSeedIsFree(pool, contents, vm);
     const [existing] = pool.database.where("VM", "uuid", vm.fields["uuid"] ?? "");
     if (existing === undefined) continue;
     if (isForced && pool.database.text("VM", existing, "power_state") !== "Halted") {
@@ -37,15 +37,17 @@ export function findDuplicates(pool: XenPool, contents: ArchiveContents, isForce
   return { skipped, replaced };
 }
 
-/** Two VMs of one seed would get the same MAC addresses, unless one is the other's snapshot. */
-function assertSeedIsFree({ database, profile }: XenPool, { fields }: ImportedObject): void {
+/** Two VMs of one seed would get the same MAC addresses, unless one is the other's snapshot or both are of the same VM. */
+function assertSeedIsFree({ database, profile }: XenPool, contents: ArchiveContents, { fields }: ImportedObject): void {
   const seed = textMap(fields["other_config"])["mac_seed"];
   if (seed === undefined) return;
-  const uuidOf = (ref: string): string => (database.has("VM", ref) ? database.text("VM", ref, "uuid") : NULL_REF);
+  const source = contents.get("VM", fields["snapshot_of"])?.fields["uuid"];
+  const family = source ?? fields["uuid"];
   for (const [, row] of database.rows("VM")) {
     if (textMap(row["other_config"])["mac_seed"] !== seed || row["uuid"] === fields["uuid"]) continue;
-    const isOurSnapshot = row["is_a_snapshot"] === true && uuidOf(textOf(row["snapshot_of"])) === fields["uuid"];
-    if (isOurSnapshot) continue;
+    const sourceRef = textOf(row["snapshot_of"]);
+    const known = database.has("VM", sourceRef) ? database.text("VM", sourceRef, "uuid") : row["uuid"];
+    if (known === family) continue;
     throw new XapiFault(profile.duplicateSeed, profile.duplicateSeed === "DUPLICATE_VM" ? textOf(row["uuid"]) : seed);
   }
 }
