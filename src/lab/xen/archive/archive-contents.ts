@@ -2,7 +2,7 @@ import { fieldsOf } from "../database/classes.js";
 import { XapiFault } from "../fault.js";
 import type { ProfileName } from "../profile.js";
 import { typed } from "../rpc/arguments.js";
-import { isList, isMap, NULL_REF, textOf, type Value } from "../value.js";
+import { isMap, NULL_REF, textOf, type Value } from "../value.js";
 import { importError } from "./import-failure.js";
 import type { ArchivedObject } from "./ova-document.js";
 import { requiredFields } from "./required-fields.js";
@@ -110,8 +110,4 @@ function fieldValue(name: string, type: Parameters<typeof typed>[1], given: Valu
 export function textMap(value: Value | undefined): Readonly<Record<string, string>> {
   if (value === undefined || !isMap(value)) return {};
   return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, textOf(one)]));
-}
-
-export function textList(value: Value | undefined): readonly string[] {
-  return value !== undefined && isList(value) ? value.map(textOf) : [];
 }
