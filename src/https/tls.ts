@@ -1,10 +1,11 @@
+import { X509Certificate } from "node:crypto";
 import { isIP } from "node:net";
 import { connect as tlsConnect, type TLSSocket } from "node:tls";
 import { ConfigError, UnreachableError } from "../errors.js";
 
 /** What makes a server's certificate trusted: a pinned fingerprint wins over the CA check. */
 export interface TlsTrust {
-  /** PEM; replaces the built-in roots. */
+  /** PEM; replaces the built-in roots. A server whose own certificate is in it may have another name than the certificate. */
   readonly ca?: string | undefined;
   /** SHA-256 or SHA-1 of the leaf certificate, hex, with or without colons. */
   readonly fingerprint?: string | undefined;
@@ -149,6 +150,9 @@ function distrust(
     );
   }
   if (trust.insecure || socket.authorized) return undefined;
+  // Hosts are known by addresses that their own certificates do not name. Whoever gave this very one has vouched for it.
+  const isListed = trust.ca !== undefined && listedCertificates(trust.ca).has(seen.sha256);
+  if (isListed && problemCode(socket) === "ERR_TLS_CERT_ALTNAME_INVALID") return undefined;
   return new UnreachableError(
     `Cannot trust ${where}: ${certificateProblem(socket)}; its SHA-256 fingerprint is ${seen.sha256}`,
     {
@@ -172,10 +176,20 @@ const PROBLEMS: Readonly<Record<string, string>> = {
 };
 
 function certificateProblem(socket: TLSSocket): string {
+  const code = problemCode(socket);
+  return PROBLEMS[code] ?? `its certificate cannot be verified (${code})`;
+}
+
+function problemCode(socket: TLSSocket): string {
   // Typed as Error, but Node keeps the code as text there when certificates are not rejected by itself.
   const problem: unknown = socket.authorizationError;
-  const code = typeof problem === "string" ? problem : ((problem as NodeJS.ErrnoException | null)?.code ?? "unknown");
-  return PROBLEMS[code] ?? `its certificate cannot be verified (${code})`;
+  return typeof problem === "string" ? problem : ((problem as NodeJS.ErrnoException | null)?.code ?? "unknown");
+}
+
+/** SHA-256 fingerprints of what a PEM file holds. */
+function listedCertificates(pem: string): ReadonlySet<string> {
+  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+  return new Set(blocks.map((block) => new X509Certificate(block).fingerprint256));
 }
 
 /** To be called once for each connection: Node 20 gives the certificate away with the first call. */

@@ -1,12 +1,15 @@
 import { once } from "node:events";
 import { createServer, type AddressInfo, type Socket } from "node:net";
+import { createServer as createTlsServer } from "node:tls";
 import t from "tap";
 import { ConfigError, errorFacts } from "../../../src/errors.js";
 import { connectVsphere } from "../../../src/vsphere/connect.js";
 import { fetchFingerprint } from "../../../src/vsphere/fingerprint.js";
 import { parseServerUrl } from "../../../src/vsphere/server-url.js";
-import { normalFingerprint } from "../../../src/https/tls.js";
+import { normalFingerprint, peerFingerprints } from "../../../src/https/tls.js";
+import { keptCertificate } from "../../../src/lab/tls.js";
 import { recordingLogger } from "../../fixtures/recording-logger.js";
+import { scratch } from "../../fixtures/scratch.js";
 import { startScriptedVcenter } from "../../fixtures/vsphere/scripted-vcenter.js";
 
 const { signal } = new AbortController();
@@ -74,6 +77,28 @@ await t.test("a certificate for another host name is refused, and so is a pin th
   t.equal((await failureOf(connect(vcenter.url, { insecure: false, fingerprint: "abc" }))).kind, "ConfigError");
   t.equal((await failureOf(connect("https://u:p@127.0.0.1", { insecure: false }))).kind, "ConfigError");
 });
+
+await t.test(
+  "a certificate for another name is trusted when it is itself in the CA file, not by its CA alone",
+  async (t) => {
+    const mine = await keptCertificate(scratch(t), {
+      commonName: "elsewhere",
+      alternatives: ["DNS:elsewhere.example.org"],
+    });
+    const other = await keptCertificate(scratch(t), {
+      commonName: "elsewhere",
+      alternatives: ["DNS:elsewhere.example.org"],
+    });
+    const server = createTlsServer({ cert: mine.certificate, key: mine.key });
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const target = { hostname: "127.0.0.1", port: (server.address() as AddressInfo).port };
+    const seen = (ca: string) => peerFingerprints(target, 10_000, { ca, insecure: false });
+    t.equal((await seen(`${other.certificate}${mine.certificate}`)).sha256, mine.fingerprint);
+    t.match(await failureOf(seen(other.certificate)), { kind: "UnreachableError", retryable: false });
+    server.close();
+  },
+);
 
 await t.test("servers that speak no TLS, or nothing", async (t) => {
   const sockets: Socket[] = [];
