@@ -17,10 +17,12 @@ export interface NbdTarget {
   readonly address: NbdAddress;
   readonly exportName: string;
   readonly tls: NbdTls | undefined;
+  /** For messages, where the export's name holds a secret. */
+  readonly shownName?: string | undefined;
 }
 
 /** For messages. */
-export function shownTarget({ address, exportName }: NbdTarget): string {
+export function shownTarget({ address, exportName, shownName = exportName }: NbdTarget): string {
   const where = address.kind === "unix" ? address.path : `${address.host}:${address.port}`;
-  return exportName === "" ? `NBD server ${where}` : `NBD export "${exportName}" of ${where}`;
+  return shownName === "" ? `NBD server ${where}` : `NBD export "${shownName}" of ${where}`;
 }

@@ -1,4 +1,4 @@
-import { MissingCapabilityError, NotFoundError, RefusedError } from "../errors.js";
+import { NotFoundError, RefusedError } from "../errors.js";
 import {
   type CallOptions,
   type ConfigFile,
@@ -6,6 +6,7 @@ import {
   diskNodeName,
   type Hypervisor,
   type InventoryEntry,
+  type OpenDiskOptions,
   type OpenedDisk,
   type ServerIdentity,
   type Snapshot,
@@ -17,11 +18,14 @@ import {
 import type { LocatorForm } from "../locator.js";
 import type { Logger } from "../log.js";
 import { describe, type DescribedVm } from "./describe.js";
+import { HostLoad } from "./disks/host-load.js";
+import { XEN_DISK_LIMITS } from "./disks/limits.js";
+import { openXenDisk } from "./disks/open-disk.js";
 import { browse, locate, needVm } from "./inventory.js";
 import { loadOvaDocument } from "./ova-document.js";
 import { Snapshots } from "./snapshots.js";
 import { SnapshotSupport } from "./storage.js";
-import { text } from "./xapi/fields.js";
+import { size, text } from "./xapi/fields.js";
 import { translating } from "./xapi/fault-errors.js";
 import type { XenLimits } from "./xapi/limits.js";
 import type { Xapi } from "./xapi/xapi.js";
@@ -39,6 +43,8 @@ export class XenPool implements Hypervisor {
   readonly snapshots = "supported";
   readonly #parts: XenParts;
   readonly #snapshots: Snapshots;
+  /** Of all disks together: a host serves few connections. */
+  readonly #nbdLoad = new HostLoad();
   #support: SnapshotSupport | undefined;
   /** Names of what was seen, for messages: faults name objects by references that mean nothing to people. */
   readonly #names = new Map<string, string>();
@@ -88,15 +94,20 @@ export class XenPool implements Hypervisor {
 
   async openDisk(
     at: { readonly vm: string; readonly snapshot: string | undefined; readonly disk: DiskDescription },
-    { signal }: CallOptions & { readonly allocation?: "auto" | "off" | undefined },
+    options: OpenDiskOptions,
   ): Promise<OpenedDisk> {
     const { snapshot } = at;
     if (snapshot === undefined) throw new RefusedError(`Cannot open ${at.disk.label} of ${at.vm}: it is not frozen`);
-    const { description } = await this.#describe(at.vm, snapshot, signal);
-    const disk = description.disks.find(({ key }) => key === at.disk.key);
+    const { description, disks } = await this.#describe(at.vm, snapshot, options.signal);
+    const disk = disks.find(({ vbd }) => text(vbd, "userdevice") === at.disk.key);
     const shown = `"${at.disk.label}" (${diskNodeName(at.disk.node)}) of "${description.identity.name}"`;
     if (disk === undefined) throw new NotFoundError(`Cannot open ${shown}: snapshot ${snapshot} does not hold it`);
-    throw new MissingCapabilityError(`Cannot open ${shown}: disks of Xen cannot be read yet`);
+    const { xapi, logger } = this.#parts;
+    const { vdiRef: ref, vdi } = disk;
+    const scope = { xapi, logger, limits: XEN_DISK_LIMITS, load: this.#nbdLoad };
+    return await this.#translating(`Cannot open ${shown}`, () =>
+      openXenDisk({ ref, uuid: text(vdi, "uuid"), size: size(vdi, "virtual_size"), shown }, scope, options),
+    );
   }
 
   /** `ova.xml`: the records that an import makes a VM of. */

@@ -6,7 +6,7 @@ import { MIB } from "../../units.js";
 import { rpcArray, type RpcStruct, type RpcValue, SCALAR_TYPES, type ScalarType } from "./rpc-value.js";
 
 /** A VM with UEFI variables, dozens of snapshots and their metadata has some 2 MiB. */
-export const OVA_XML_BYTES_MAX = 8 * MIB;
+export const OVA_XML_BYTES_MAX = 16 * MIB;
 /** Four elements for each level of a value; a map in a record in the list of objects is at the fifth. */
 const DEPTH_MAX = 64;
 const TEXT = "#text";
