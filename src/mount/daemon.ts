@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { constants } from "node:os";
 import { CancelledError, errorChain, errorFacts, UnreachableError, UsageError } from "../errors.js";
 import { forbidCoreDumps } from "../libc.js";
@@ -265,6 +266,8 @@ function catchSignals(
   parent: ParentChannel,
 ): { givenUp: AbortSignal; onServing(unmount: (signal: number) => void): void; release(): void } {
   const giveUp = new AbortController();
+  // Every disk that is opened and every question about it listens.
+  setMaxListeners(0, giveUp.signal);
   let unmount: ((signal: number) => void) | undefined;
   const onSignal = (name: NodeJS.Signals): void => {
     const number = constants.signals[name];

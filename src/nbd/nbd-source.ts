@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import type { BlockSource, Extent, ReadOptions } from "../block-source.js";
 import { DiskIoError, IntegrityError, VmmountError } from "../errors.js";
 import { bytes, type Bytes } from "../units.js";
@@ -43,6 +44,8 @@ export class NbdSource implements BlockSource {
     const isOne = first.agreed.takesManyConnections || options.isFrozen === true;
     const count = isOne ? Math.min(options.connectionsMax, CONNECTIONS_MAX) : 1;
     this.#slots = Array.from({ length: Math.max(1, count) }, () => undefined);
+    // Each connection that is being opened listens, twice.
+    setMaxListeners(0, this.#closing.signal);
     this.#slots[0] = { opening: Promise.resolve(first), opened: first, waiting: 0 };
     if (options.holes === "asked of the server" && first.agreed.allocationContext !== undefined) {
       this.extents = (from, length, { signal }) => this.#askExtents(from, length, signal);
@@ -114,6 +117,8 @@ export class NbdSource implements BlockSource {
 
   async #with<T>(signal: AbortSignal, ask: (connection: NbdConnection) => Promise<T>): Promise<T> {
     if (this.#closing.signal.aborted) throw this.#closing.signal.reason;
+    // Any number of reads may be given up together; more than ten listeners are no leak.
+    setMaxListeners(0, signal);
     const slot = this.#slot();
     slot.waiting++;
     try {

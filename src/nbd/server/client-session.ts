@@ -27,6 +27,9 @@ const REQUESTS_MAX = 32;
 /** Of one client's requests, in memory at a time. */
 const REQUESTS_BYTES_MAX = 64 * 1024 * 1024;
 
+/** Of buffers that wait to be used again: as much as a socket takes at a time, for a few requests. */
+const KEPT_BYTES_MAX = 8 * 1024 * 1024;
+
 type Request = ReturnType<typeof request.decode>;
 
 /** A failure with the number that the client shall see. */
@@ -280,7 +283,8 @@ export class ClientSession {
   }
 
   #give(buffer: Uint8Array): void {
-    if (this.#buffers.length < REQUESTS_MAX) this.#buffers.push(buffer);
+    const kept = this.#buffers.reduce((sum, { length }) => sum + length, 0);
+    if (kept + buffer.length <= KEPT_BYTES_MAX) this.#buffers.push(buffer);
   }
 }
 

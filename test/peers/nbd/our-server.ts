@@ -77,6 +77,22 @@ void t.test("our server and our client keep the contract together", async (t) =>
   });
 });
 
+void t.test("many reads that one signal would end are no leak", async (t) => {
+  const warnings: Error[] = [];
+  const onWarning = (warning: Error): number => warnings.push(warning);
+  process.on("warning", onWarning);
+  t.teardown(() => process.off("warning", onWarning));
+  const { socket } = await serve(t, new MemoryDisk("d", new Uint8Array(MIB)));
+  const target = { address: { kind: "unix", path: socket }, exportName: "d", tls: undefined } as const;
+  const options = { connectMs: 5_000, stallMs: 5_000, connectionsMax: 8, holes: "not asked for" } as const;
+  const { signal: own } = new AbortController();
+  await using source = await NbdSource.open(target, options, own);
+  await Promise.all(Array.from({ length: 40 }, () => source.read(new Uint8Array(4096), bytes(0), { signal: own })));
+  // Warnings come a turn later.
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  t.same(warnings, []);
+});
+
 void t.test("libnbd reads the same: sizes, names, holes, bytes", async (t) => {
   const content = new Uint8Array(8 * MIB);
   content.set(patternBytes(MIB), 2 * MIB);
