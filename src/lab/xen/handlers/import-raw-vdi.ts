@@ -24,7 +24,10 @@ const CODED = {
   codedFault: new XapiFault("INTERNAL_ERROR", 'Failure("Chunked encoding not yet implemented in the import code")'),
 };
 
-/** PUT /import_raw_vdi: the bytes of one disk. The result is its reference. */
+/**
+ * PUT /import_raw_vdi: the bytes of one disk. The result is its reference. Blocks must come with a Content-Length here, which real
+ * hosts do not want: Node takes a request without one for one without a body.
+ */
 export async function importRawVdi(call: HandlerCall): Promise<string> {
   const { pool, query, request } = call;
   const sr = askedSr(call);

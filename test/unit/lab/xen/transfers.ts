@@ -1,6 +1,8 @@
 import { execFileSync } from "node:child_process";
+import { request } from "node:https";
 import t from "tap";
 import type { LabPool } from "../../../../src/lab/xen/lab-pool.js";
+import { until } from "../../../fixtures/host/until.js";
 import { testPool } from "../../../fixtures/xen/lab-pool.js";
 import { PoolClient } from "../../../fixtures/xen/pool-client.js";
 
@@ -99,6 +101,31 @@ async function snapshot(client: PoolClient, lab: LabPool, at?: number): Promise<
   if (at !== undefined) await lab.pool.store.write(diskOf(lab, ref), at, Buffer.from("changed"));
   return (await client.call("VM.snapshot", ref, "frozen")) as string;
 }
+
+void t.test("a client that leaves in the middle leaves nothing plugged", async (t) => {
+  const { lab } = await testPool(t, { profile: "8.3" });
+  lab.rules.add({ match: { path: "/export" }, action: { kind: "bandwidth", bytesPerSecond: 500_000 } });
+  const client = await PoolClient.login(lab);
+  const { ref } = lab.vm("cold01");
+  const before = lab.counts()["VBD"];
+  for (const compression of ["none", "gzip", "zstd"]) {
+    const task = await client.newTask();
+    const query = { session_id: client.session, task_id: task, ref, use_compression: compression };
+    await new Promise<void>((resolve, reject) => {
+      const { address = "" } = lab.hosts[0] ?? {};
+      const path = `/export?${new URLSearchParams(query).toString()}`;
+      const asked = request({ host: address, port: lab.port, path, rejectUnauthorized: false }, (response) => {
+        response.once("data", () => {
+          asked.destroy();
+          resolve();
+        });
+      });
+      asked.once("error", reject).end();
+    });
+    t.strictSame((await client.ended(task)).error_info.slice(0, 1), ["CLIENT_ERROR"], compression);
+  }
+  await until("the disks are unplugged", () => lab.counts()["VBD"] === before);
+});
 
 void t.test("metadata of snapshots came late", async (t) => {
   for (const profile of ["8.2", "8.3"] as const) {
