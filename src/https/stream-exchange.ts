@@ -4,7 +4,7 @@ import { IntegrityError, UnreachableError } from "../errors.js";
 import type { Bytes } from "../units.js";
 import { translateNetworkError } from "./network-error.js";
 import { requestText } from "./request-text.js";
-import { responseBody } from "./response-body.js";
+import { type ResponseBody, responseBody } from "./response-body.js";
 import { HEAD_BYTES_MAX, parseResponseHead, type ResponseHead } from "./response-head.js";
 import { trustingConnector, type TlsTrust } from "./tls.js";
 
@@ -72,16 +72,23 @@ export class StreamExchange implements AsyncDisposable {
           if (body.endsWithConnection) return;
           throw new UnreachableError(`Cannot reach ${this.#io.origin}: the answer stopped half-way`);
         }
-        const taken: Uint8Array[] = [];
-        body.take(piece, 0, piece.length, (part) => taken.push(part));
+        const taken = this.#taken(body, piece);
         for (const part of taken) if (part.length > 0) yield part;
         if (body.isComplete) return;
       }
-    } catch (error) {
-      throw translateNetworkError(error, this.#io.origin);
     } finally {
       this.#io.destroy();
     }
+  }
+
+  #taken(body: ResponseBody, piece: Uint8Array): Uint8Array[] {
+    const parts: Uint8Array[] = [];
+    try {
+      body.take(piece, 0, piece.length, (part) => parts.push(part));
+    } catch (error) {
+      throw translateNetworkError(error, this.#io.origin);
+    }
+    return parts;
   }
 
   /**
