@@ -17,6 +17,7 @@ export function createFirstRows(database: Database, config: PoolConfig): void {
     return ref;
   });
   const storage = new Map(config.storage.map((sr) => [sr.name, createStorage(database, sr, hosts)]));
+  for (const type of new Set(config.storage.map((sr) => sr.type))) createDriver(database, type);
   for (const machine of config.machines) createMachine(database, machine, { hosts, storage, network: networks[0] });
   const defaultSr = storage.get(config.defaultStorage ?? "") ?? NULL_REF;
   database.create("pool", {
@@ -109,6 +110,21 @@ function createStorage(database: Database, sr: PoolConfig["storage"][number], ho
   }
   return ref;
 }
+
+/** What the storage manager can do with disks of a type. */
+function createDriver(database: Database, type: string): void {
+  const features = ["VDI_ATTACH", "VDI_DETACH", ...(type === "iso" ? [] : DISK_FEATURES)];
+  database.create("SM", {
+    uuid: randomUUID(),
+    name_label: type,
+    type,
+    features: Object.fromEntries(features.map((name) => [name, 1])),
+    capabilities: features,
+    driver_filename: `/opt/xensource/sm/${type.toUpperCase()}SR`,
+  });
+}
+
+const DISK_FEATURES = ["VDI_CREATE", "VDI_DELETE", "VDI_CLONE", "VDI_SNAPSHOT", "VDI_RESIZE", "VDI_CONFIG_CBT"];
 
 interface Places {
   readonly hosts: readonly string[];

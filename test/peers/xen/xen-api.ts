@@ -17,6 +17,7 @@ for (const profile of PROFILES) {
         const xapi = await connected(t, lab, transport);
         checkInventory(t, lab, xapi);
         await snapshotAndBack(t, lab, xapi);
+        if (profile === "7.1") await quiesced(t, lab, xapi);
         await xapi.disconnect();
         await untilLoggedOut(lab);
         t.strictSame(lab.counts(), before, "nothing is left behind");
@@ -93,6 +94,18 @@ async function snapshotAndBack(t: Test, lab: LabPool, xapi: Xapi): Promise<void>
   await t.rejects(xapi.call("VM.snapshot_with_quiesce", lab.vm("db01").ref, "no drivers"), {
     code: lab.pool.profile.name === "7.1" ? "VM_SNAPSHOT_WITH_QUIESCE_NOT_SUPPORTED" : "MESSAGE_REMOVED",
   });
+}
+
+/** Only 7.1 can, and only inside of guests that have the drivers for it. */
+async function quiesced(t: Test, lab: LabPool, xapi: Xapi): Promise<void> {
+  const ref = String(await xapi.callAsync("VM.snapshot_with_quiesce", lab.vm("web01").ref, "quiesced"));
+  const snapshot = await xapi.barrier(ref);
+  t.match(snapshot["snapshot_info"], { "disk-snapshot-type": "quiesced" });
+  const vdis = (snapshot["VBDs"] as readonly string[])
+    .map((vbd) => xapi.getObjectByRef(vbd))
+    .flatMap(({ type, VDI: vdi }) => (type === "Disk" ? [vdi as string] : []));
+  await xapi.callAsync("VM.destroy", ref);
+  for (const vdi of vdis) await xapi.callAsync("VDI.destroy", vdi);
 }
 
 /** The client does not wait for the answer to its logout, nor for the removal of its last tasks. */

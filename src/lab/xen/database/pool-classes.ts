@@ -26,6 +26,8 @@ export const POOL_CLASSES: Readonly<Record<string, string>> = {
   SR: `uuid name/label* name/description* allowed_operations:set current_operations:map VDIs<VDI.SR PBDs<PBD.SR
     virtual_allocation:int physical_utilisation:int physical_size:int type content_type shared*:bool other_config*:map
     tags*:set sm_config*:map blobs:refmap local_cache_enabled:bool introduced_by:ref clustered:bool is_tools_sr:bool`,
+  SM: `uuid name/label name/description type vendor=XCP-ng copyright version=3.0 required_api_version=1.0 configuration:map
+    features:map capabilities:set other_config*:map driver_filename required_cluster_stack:set`,
   PBD: `uuid host:ref SR:ref device_config:map currently_attached:bool other_config*:map`,
   network: `uuid name/label* name/description* allowed_operations:set current_operations:map VIFs<VIF.network
     PIFs<PIF.network MTU*:int=1500 other_config*:map bridge managed:bool=true blobs:refmap tags*:set
