@@ -1,9 +1,7 @@
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import t, { type Test } from "tap";
 import type { Lab } from "../../../src/lab/lab.js";
 import type { SessionStatus } from "../../../src/mount/control-protocol.js";
-import { run } from "../../fixtures/host/command-line.js";
 import { labFor } from "../../fixtures/host/lab-host.js";
 import { NOTHING_LEFT, ProxyHost } from "../../fixtures/host/proxy-host.js";
 import { sha256 } from "../../fixtures/host/tree-facts.js";
@@ -11,7 +9,7 @@ import { LabClient } from "../../fixtures/lab-client.js";
 import { holdOpen } from "../../fixtures/mounting.js";
 import { NOTHING_HELD, StandIn } from "../../fixtures/vddk/stand-in.js";
 
-// What main-job.ts shows of the ends of a mount over https, with a process that holds VMware's library beside the daemon.
+// What matrix.ts does not: the ends that one transport is enough for.
 
 interface Stage {
   readonly lab: Lab;
@@ -40,40 +38,6 @@ async function nothingIsLeft(t: Test, { lab, host, standIn }: Stage): Promise<vo
   t.same(await standIn.left(), NOTHING_HELD);
   t.equal(lab.traffic.report().sessions, 0, "every session is logged out");
 }
-
-void t.test("umount(8) by hand", async (t) => {
-  const at = await stage(t);
-  await at.mount();
-  t.equal((await run("umount", [at.host.mountPoint])).code, 0);
-  t.equal((await at.host.vmmount(["umount", at.host.mountPoint])).code, 0);
-  while ((await at.host.daemons()).length > 0) await sleep(20);
-  await nothingIsLeft(t, at);
-});
-
-void t.test("SIGTERM to the daemon", async (t) => {
-  const at = await stage(t);
-  const { pid } = await at.mount();
-  process.kill(pid, "SIGTERM");
-  const umount = await at.host.vmmount(["umount", at.host.mountPoint]);
-  t.equal(umount.code, 0, umount.stderr);
-  while ((await at.host.daemons()).length > 0) await sleep(20);
-  await nothingIsLeft(t, at);
-});
-
-void t.test("SIGKILL of the daemon: the library's process closes the disks and ends by itself", async (t) => {
-  const at = await stage(t);
-  const { pid } = await at.mount();
-  process.kill(pid, "SIGKILL");
-  while ((await at.host.daemons()).length > 0) await sleep(20);
-  t.match(await at.standIn.left(), { open: 0, connected: 0 });
-  const env = { ...at.standIn.env, VMMOUNT_VDDK_LIBDIR: at.standIn.libdir };
-  const umount = await at.host.vmmount(["umount", at.host.mountPoint], { env });
-  t.equal(umount.code, 0, umount.stderr);
-  t.match(umount.stdout, /removed the snapshot/);
-  t.same(at.lab.vm("web01").snapshots, []);
-  t.same(await at.host.leftovers(), NOTHING_LEFT);
-  t.same(await at.standIn.left(), NOTHING_HELD, "vCenter was told");
-});
 
 void t.test("umount while a file is open, then by force", async (t) => {
   const at = await stage(t);

@@ -44,27 +44,6 @@ async function endsClean(t: Test, { lab, host, standIn }: Stage): Promise<void> 
   t.equal((await standIn.events()).at(-1), "exit");
 }
 
-for (const mode of ["san", "hotadd", "nbdssl", "nbd"]) {
-  void t.test(`the main job over ${mode}`, async (t) => {
-    const at = await stage(t);
-    const mounted = await at.mount("--transport", mode, "--json");
-    t.equal(mounted.code, 0, mounted.stderr);
-    const status = JSON.parse(mounted.stdout) as SessionStatus;
-    t.match(status.disks[0], { transport: mode, refused: [], allocation: /as VDDK tells/ });
-    t.ok(status.disks[0]!.allocated < status.disks[0]!.capacity, "holes are known");
-    const guest = at.lab.vm("web01").guest;
-    t.ok(guest, "the guest goes on while the disks are read");
-    await disksAreEqual(t, at);
-    const archive = join(at.host.directory, "web01.tar");
-    await succeed("tar", ["-C", at.host.mountPoint, "-Scf", archive, "."]);
-    await endsClean(t, at);
-    t.match(
-      (await at.standIn.events()).filter((line) => line.startsWith("open")),
-      [` ${mode} `, ` ${mode} `].map((x) => new RegExp(x)),
-    );
-  });
-}
-
 void t.test("the first that works is taken, and why the others were not is written down", async (t) => {
   const at = await stage(t);
   await at.standIn.set({ modes: "nbdssl:nbd", refuse_nbdssl: 14009 });
@@ -107,15 +86,6 @@ void t.test("SEP's option names and the configuration choose as well", async (t)
   t.equal(wrong.code, 78, wrong.stderr);
   t.match(wrong.stderr, /did you mean "nbd"/);
   t.equal((await at.mount("-o", "color=blue")).code, 64);
-});
-
-void t.test("a release without QueryAllocatedBlocks reads everything, and as well", async (t) => {
-  const at = await stage(t, "6.5");
-  const mounted = await at.mount("--transport", "nbdssl", "--json");
-  t.equal(mounted.code, 0, mounted.stderr);
-  t.match(JSON.parse(mounted.stdout), { disks: [{ transport: "nbdssl", allocation: "unknown: everything is read" }] });
-  await disksAreEqual(t, at);
-  await endsClean(t, at);
 });
 
 const nbdkit = await nbdkitWithVddk(t);

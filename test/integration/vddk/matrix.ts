@@ -1,0 +1,161 @@
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import t, { type Test } from "tap";
+import type { Lab } from "../../../src/lab/lab.js";
+import type { SessionStatus } from "../../../src/mount/control-protocol.js";
+import { succeed } from "../../fixtures/host/command-line.js";
+import { labFor } from "../../fixtures/host/lab-host.js";
+import { NOTHING_LEFT, ProxyHost } from "../../fixtures/host/proxy-host.js";
+import { filesBelow, sha256 } from "../../fixtures/host/tree-facts.js";
+import { nbdkitWithVddk, NOTHING_HELD, StandIn } from "../../fixtures/vddk/stand-in.js";
+
+/*
+ * What main-job.ts and the agents' tests show over https, again over each transport of VMware's library; docs/OPERATIONS.md has the
+ * table. An ending and an agent go together: each is seen with each transport, and a row is one mount.
+ */
+
+const MODES = ["san", "hotadd", "nbdssl", "nbd"] as const;
+const DISKS = ["scsi0-0", "scsi0-1"] as const;
+
+type Agent = (mountPoint: string, into: string) => Promise<void>;
+
+/** How backup agents read: with the holes that lseek tells, through the descriptor, and everything there is. */
+const AGENTS = {
+  "tar -S": async (mountPoint, into) => {
+    const archive = `${into}.tar`;
+    await succeed("tar", ["-C", mountPoint, "-Scf", archive, "."]);
+    await succeed("tar", ["-C", into, "-xf", archive]);
+  },
+  "cp --sparse": async (mountPoint, into) => {
+    await succeed("cp", ["-r", "--sparse=always", `${mountPoint}/.`, into]);
+  },
+  "qemu-img convert": async (mountPoint, into) => {
+    for (const disk of DISKS) {
+      const words = ["convert", "-O", "raw", join(mountPoint, `${disk}.vmdk`), join(into, `${disk}-flat.vmdk`)];
+      await succeed("qemu-img", words);
+    }
+  },
+  "dd, direct": async (mountPoint, into) => {
+    for (const disk of DISKS) {
+      const words = ["bs=1M", "iflag=direct", "conv=sparse", `if=${mountPoint}/${disk}-flat.vmdk`];
+      await succeed("dd", [...words, `of=${join(into, `${disk}-flat.vmdk`)}`, "status=none"]);
+    }
+  },
+} as const satisfies Readonly<Record<string, Agent>>;
+
+interface Stage {
+  readonly host: ProxyHost;
+  readonly standIn: StandIn;
+  readonly status: SessionStatus;
+  readonly env: Readonly<Record<string, string>>;
+}
+
+type Ending = (t: Test, at: Stage) => Promise<void>;
+
+async function untilDaemonsEnd(host: ProxyHost): Promise<void> {
+  while ((await host.daemons()).length > 0) await sleep(20);
+}
+
+async function umountOf(t: Test, { host, env }: Stage): Promise<string> {
+  const ended = await host.vmmount(["umount", host.mountPoint], { env });
+  t.equal(ended.code, 0, ended.stderr);
+  return ended.stdout;
+}
+
+const ENDINGS = {
+  "vmmount umount": async (t, at) => {
+    await umountOf(t, at);
+  },
+  "umount(8)": async (t, at) => {
+    await succeed("umount", [at.host.mountPoint]);
+    await untilDaemonsEnd(at.host);
+    await umountOf(t, at);
+  },
+  SIGTERM: async (t, at) => {
+    process.kill(at.status.pid, "SIGTERM");
+    await umountOf(t, at);
+    await untilDaemonsEnd(at.host);
+  },
+  "SIGKILL, then vmmount umount": async (t, at) => {
+    process.kill(at.status.pid, "SIGKILL");
+    await untilDaemonsEnd(at.host);
+    t.match(await at.standIn.left(), { open: 0, connected: 0 }, "the library's process closed the disks");
+    t.match(await umountOf(t, at), /removed the snapshot/);
+  },
+} as const satisfies Readonly<Record<string, Ending>>;
+
+interface Row {
+  readonly mode: (typeof MODES)[number];
+  readonly release: "8.0" | "6.5";
+  readonly agent: keyof typeof AGENTS;
+  readonly ending: keyof typeof ENDINGS;
+  /** What stands in front of PATH, with nbdkit as the library's host; vmmount's own without. */
+  readonly nbdkit?: string;
+}
+
+/** One mount from its beginning to its end. */
+async function shows(t: Test, lab: Lab, row: Row): Promise<void> {
+  const { mode, release, agent, ending, nbdkit } = row;
+  const { sessions } = lab.traffic.report();
+  const host = await ProxyHost.make(t, lab);
+  const standIn = await StandIn.make(t, lab, release);
+  if (nbdkit !== undefined) await standIn.set({ threads: "any" });
+  const env = {
+    ...standIn.env,
+    VMMOUNT_VDDK_LIBDIR: standIn.libdir,
+    ...(nbdkit !== undefined && { VMMOUNT_VDDK_HOST: "nbdkit", PATH: `${nbdkit}:${process.env["PATH"] ?? ""}` }),
+  };
+  const mounted = await host.vmmount(["mount", "/dc1/web01", host.mountPoint, "--transport", mode, "--json"], { env });
+  t.equal(mounted.code, 0, mounted.stderr);
+  const status = JSON.parse(mounted.stdout) as SessionStatus;
+  const allocation = release === "6.5" ? /everything is read/ : /as VDDK tells/;
+  t.match(status.disks, [{ transport: mode, refused: [], allocation }, { transport: mode }]);
+
+  const vm = lab.vm("web01");
+  // The guest goes on; what it writes now is not the snapshot's.
+  await vm.guest.write(vm.disks[0]!.key, 1024 * 1024, Buffer.alloc(4096, `${mode} ${release} ${ending}`));
+  const copy = join(host.directory, "copy");
+  await mkdir(copy);
+  await AGENTS[agent](host.mountPoint, copy);
+  const files = await filesBelow(copy);
+  for (const [index, disk] of DISKS.entries()) {
+    const { key, capacity } = vm.disks[index]!;
+    const name = `${disk}-flat.vmdk`;
+    t.equal(await sha256(join(copy, name)), await vm.hashDisk(key, vm.snapshots[0]!.ref), `${name} is the snapshot's`);
+    // Where holes cannot be asked for, tar looks for none; the others look for zeros.
+    const hasHoles = files.find(({ path }) => path === name)!.allocated < capacity / 2;
+    t.equal(hasHoles, release === "8.0" || agent !== "tar -S", `${name} has its holes`);
+  }
+  await ENDINGS[ending](t, { host, standIn, status, env });
+  t.same(vm.snapshots, [], "the snapshot is gone");
+  t.same(await host.leftovers(), NOTHING_LEFT);
+  t.same(await standIn.left(), NOTHING_HELD);
+  t.equal((await standIn.events()).filter((line) => line.startsWith(`open `) && line.includes(` ${mode} `)).length, 2);
+  const lost = ending === "SIGKILL, then vmmount umount" ? 1 : 0;
+  t.equal(lab.traffic.report().sessions, sessions + lost, "every session is logged out, but that of a killed daemon");
+}
+
+const agents = Object.keys(AGENTS) as (keyof typeof AGENTS)[];
+const endings = Object.keys(ENDINGS) as (keyof typeof ENDINGS)[];
+
+function rows(): Row[] {
+  return MODES.flatMap((mode, first) => [
+    ...endings.map((ending, index): Row => ({ mode, release: "8.0", agent: agents[index]!, ending })),
+    { mode, release: "6.5", agent: agents[first]!, ending: endings[first]! },
+  ]);
+}
+
+const nbdkit = await nbdkitWithVddk(t);
+const skip = "missing" in nbdkit ? nbdkit.missing : false;
+const lab = await labFor(t);
+for (const row of rows()) {
+  await t.test(`${row.mode}, VDDK ${row.release}: ${row.agent}, ${row.ending}`, (t) => shows(t, lab, row));
+}
+
+for (const [index, mode] of MODES.entries()) {
+  const [agent, ending] = [agents[index]!, index % 2 === 0 ? ("vmmount umount" as const) : ("SIGTERM" as const)];
+  await t.test(`${mode} through nbdkit: ${agent}, ${ending}`, { skip }, async (t) => {
+    await shows(t, lab, { mode, release: "8.0", agent, ending, nbdkit: "folder" in nbdkit ? nbdkit.folder : "" });
+  });
+}
