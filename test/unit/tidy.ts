@@ -149,7 +149,7 @@ const TESTED_THROUGH: Readonly<Record<string, string>> = {
   "src/restore/": "test/integration/xen/restore.ts",
   "src/vddk/": "test/integration/vddk/faults.ts",
   "src/vsphere/": "test/peers/vsphere-vcsim.ts",
-  "src/xen/": "test/integration/xen/hypervisor.ts",
+  "src/xen/": "test/integration/xen/contract.ts",
 };
 
 void t.test("every source file has a test that names it, or one that drives it", (t) => {
