@@ -34,7 +34,9 @@ await t.test("a document replaces rules and changes settings", (t) => {
   const rules = new Rules();
   rules.add({ action: { kind: "hang" } });
   rules.load({ settings: { pageSize: 3 }, rules: [{ action: { kind: "fault", name: "NoPermission" } }] });
-  t.strictSame(rules.actionsFor(call), [{ kind: "fault", name: "NoPermission", fields: {}, where: "call" }]);
+  t.strictSame(rules.actionsFor(call), [
+    { kind: "fault", name: "NoPermission", fields: {}, parameters: [], where: "call" },
+  ]);
   t.equal(rules.settings.pageSize, 3);
   t.equal(rules.settings.sessionIdleMs, 1_800_000);
   rules.clear();
