@@ -1,5 +1,5 @@
 import type { BlockSource, Extent, ReadOptions } from "../../block-source.js";
-import { DiskIoError, IntegrityError, UnreachableError, VmmountError } from "../../errors.js";
+import { DiskIoError, IntegrityError, MissingCapabilityError, UnreachableError, VmmountError } from "../../errors.js";
 import { type NbdTarget, shownTarget } from "../../nbd/address.js";
 import { NbdSource } from "../../nbd/nbd-source.js";
 import type { Bytes } from "../../units.js";
@@ -77,7 +77,7 @@ export class XenNbdDisk implements BlockSource {
         if (signal.aborted || this.#closing.signal.aborted || !(error instanceof VmmountError)) throw error;
         // Another read has given this way up: whatever became of ours then, the next way may serve it.
         const wasGivenUp = this.#served !== serving;
-        if (!wasGivenUp && !error.retryable) throw error;
+        if (!wasGivenUp && !mayPass(error)) throw error;
         this.#replace(serving, error);
         if (attempt >= this.#scope.limits.attemptsPerRead) throw this.#failure(error);
       }
@@ -122,6 +122,15 @@ export class XenNbdDisk implements BlockSource {
       hint: error.hint,
     });
   }
+}
+
+/**
+ * Whether another try makes sense with a pool that has served the disk. For want of a way to it, always: it has none while the
+ * only host that reaches the storage starts, and a certificate is another one when it has been renewed.
+ */
+function mayPass(error: VmmountError): boolean {
+  const reason = error instanceof DiskIoError ? error.cause : error;
+  return error.retryable || reason instanceof UnreachableError || reason instanceof MissingCapabilityError;
 }
 
 /** Asks where the disk is and takes the first place that serves it. */

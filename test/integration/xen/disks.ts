@@ -2,11 +2,15 @@ import { readdirSync } from "node:fs";
 import { setMaxListeners } from "node:events";
 import t from "tap";
 import { bytes, KIB, MIB } from "../../../src/units.js";
+import { HostLoad } from "../../../src/xen/disks/host-load.js";
 import { XenNbdDisk } from "../../../src/xen/disks/nbd-disk.js";
 import { openXenDisk } from "../../../src/xen/disks/open-disk.js";
+import type { XapiRecord } from "../../../src/xen/xapi/value.js";
+import type { Xapi } from "../../../src/xen/xapi/xapi.js";
 import { patternBytes } from "../../fixtures/block/memory.js";
 import { blockSourceContract } from "../../fixtures/contract/block-source.js";
 import { scratch } from "../../fixtures/scratch.js";
+import { selfSigned } from "../../fixtures/self-signed.js";
 import { failureOf } from "../../fixtures/snapshot-session.js";
 import { diskScope, labDisk } from "../../fixtures/xen/lab-disk.js";
 import { testPool } from "../../fixtures/xen/lab-pool.js";
@@ -104,6 +108,35 @@ await t.test("another host takes over from one that is lost, and sessions may en
   t.match(await source.place(), pool.lab.hosts[0]!.address);
   await pool.lab.startHost(1);
   t.ok(await read(2 * MIB));
+});
+
+await t.test("a pool that has no way to a disk for a while, or the wrong one, serves it again later", async (t) => {
+  const content = patternBytes(MIB);
+  const vdi = await labDisk(pool, scope, content);
+  let trouble: "none" | "no host" | "another certificate" = "none";
+  const call: Xapi["call"] = async (method, ...rest) => {
+    const answer = await scope.xapi.call(method, ...rest);
+    if (method !== "VDI.get_nbd_info" || trouble === "none") return answer;
+    const places = answer as readonly XapiRecord[];
+    return trouble === "no host" ? [] : places.map((place) => ({ ...place, cert: selfSigned().cert.toString() }));
+  };
+  const load = new HostLoad();
+  load.failed({ address: { kind: "tcp", host: pool.lab.hosts[0]!.address, port: 1 }, exportName: "", tls: undefined });
+  // Only calls are made with it.
+  await using source = await XenNbdDisk.open(vdi, { ...scope, load, xapi: { call } as Xapi }, signal);
+  const read = async (): Promise<boolean> => {
+    const into = Buffer.alloc(MIB);
+    await source.read(into, bytes(0), { signal });
+    return into.equals(content);
+  };
+  t.ok(await read());
+  await pool.lab.stopHost(1);
+  for (trouble of ["no host", "another certificate"] as const) {
+    t.match(await failureOf(read()), { name: "DiskIoError", retryable: true }, trouble);
+  }
+  trouble = "none";
+  t.ok(await read());
+  await pool.lab.startHost(1);
 });
 
 await t.test("a disk that is gone is an error soon, and a closed one at once", async (t) => {
