@@ -9,7 +9,7 @@ import type { XapiRecord } from "./xapi/value.js";
 import type { TaskCall, Xapi } from "./xapi/xapi.js";
 
 /** In the VM's other_config while its guest is down because of us: when that was, as ISO date. */
-const KEY = "vmmount-start-again";
+export const START_AGAIN_KEY = "vmmount-start-again";
 /** Starting a guest is short; a host that looks for memory takes longer. */
 const START_MS_MAX = 300_000;
 /** After a shutdown that was given up, a guest may still obey for a while. */
@@ -37,8 +37,8 @@ export class OfflineVm {
     if (state !== "Running") {
       throw new SnapshotError(`Cannot shut down "${text(record, "name_label")}": its power state is ${state}`);
     }
-    await this.#xapi.call("VM.remove_from_other_config", [vm, KEY], options);
-    await this.#xapi.call("VM.add_to_other_config", [vm, KEY, new Date().toISOString()], options);
+    await this.#xapi.call("VM.remove_from_other_config", [vm, START_AGAIN_KEY], options);
+    await this.#xapi.call("VM.add_to_other_config", [vm, START_AGAIN_KEY, new Date().toISOString()], options);
     let isDown = false;
     try {
       this.#logger.info(`Shutting down the guest of "${text(record, "name_label")}" for the snapshot`);
@@ -53,7 +53,7 @@ export class OfflineVm {
   /** Starts the guest if it is down because of somebody who died. @throws XapiFault */
   async resume(vm: string, options: TaskOptions): Promise<void> {
     const record = await unlessGone(() => this.#record(vm, options));
-    const since = record && map(record, "other_config").get(KEY);
+    const since = record && map(record, "other_config").get(START_AGAIN_KEY);
     if (record === undefined || since === undefined) return;
     const ageMs = Date.now() - Date.parse(since);
     const name = text(record, "name_label");
@@ -65,7 +65,7 @@ export class OfflineVm {
         await this.#start(vm, options);
       }
     }
-    await this.#xapi.call("VM.remove_from_other_config", [vm, KEY], options);
+    await this.#xapi.call("VM.remove_from_other_config", [vm, START_AGAIN_KEY], options);
   }
 
   /** Under a deadline of its own: the caller's signal may be what ended the work. */
@@ -76,7 +76,7 @@ export class OfflineVm {
     try {
       if (isDown || (await this.#goesDownLate(vm, options))) await this.#start(vm, options);
       else this.#logger.warn(`The guest of "${name}" did not shut down; look whether it still does so later`);
-      await this.#xapi.call("VM.remove_from_other_config", [vm, KEY], options);
+      await this.#xapi.call("VM.remove_from_other_config", [vm, START_AGAIN_KEY], options);
     } catch (error) {
       this.#logger.error(`"${name}" was shut down for a snapshot and does not start again`, {
         error: errorChain(error),

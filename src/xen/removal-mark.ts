@@ -1,7 +1,7 @@
 import { z } from "zod";
 import type { CallOptions, Snapshot } from "../hypervisor.js";
 import { unlessGone } from "./inventory.js";
-import { map, text } from "./xapi/fields.js";
+import { isSet, map, text } from "./xapi/fields.js";
 import { recordsOf } from "./xapi/pool-facts.js";
 import type { XapiRecord } from "./xapi/value.js";
 import type { Xapi } from "./xapi/xapi.js";
@@ -41,7 +41,9 @@ export async function markDisk(
   });
 }
 
+/** Copies of a marked disk have the mark as well: a disk that a VM writes to again is never one that is left over. */
 export function readMark(vdi: XapiRecord): RemovalMark | undefined {
+  if (!isSet(vdi, "is_a_snapshot") && text(vdi, "type") !== "suspend") return undefined;
   const value = map(vdi, "other_config").get(KEY);
   if (value === undefined) return undefined;
   try {

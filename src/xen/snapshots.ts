@@ -5,7 +5,7 @@ import type { CallOptions, Snapshot, SnapshotSpec, TaskOptions } from "../hyperv
 import type { Logger } from "../log.js";
 import { findVm, needVm } from "./inventory.js";
 import { canIgnoreDisks } from "./obstacles.js";
-import { OfflineVm } from "./offline.js";
+import { OfflineVm, START_AGAIN_KEY } from "./offline.js";
 import { DESCRIBED_KEY, listSnapshots } from "./snapshot-list.js";
 import { SnapshotRemoval } from "./snapshot-removal.js";
 import { type SnapshotSupport, whyNoSnapshot } from "./storage.js";
@@ -129,10 +129,16 @@ export class Snapshots {
   }
 
   /** A snapshot comes with its VM's description: ours follows, then a note that it has. */
-  async #describe({ ref: uuid }: Snapshot, { description }: SnapshotSpec, options: CallOptions): Promise<void> {
+  async #describe(
+    { ref: uuid }: Snapshot,
+    { description, offline }: SnapshotSpec,
+    options: CallOptions,
+  ): Promise<void> {
     const { xapi } = this.#parts;
     const ref = await xapi.call("VM.get_by_uuid", [uuid], options);
     await xapi.call("VM.set_name_description", [ref, description], options);
+    // A VM that is reverted to it, or restored from it, would be started for no reason.
+    if (offline === true) await xapi.call("VM.remove_from_other_config", [ref, START_AGAIN_KEY], options);
     // Inherited, where the VM itself was restored from a snapshot of ours; a map takes a key once.
     await xapi.call("VM.remove_from_other_config", [ref, DESCRIBED_KEY], options);
     await xapi.call("VM.add_to_other_config", [ref, DESCRIBED_KEY, uuid], options);

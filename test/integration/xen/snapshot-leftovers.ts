@@ -70,6 +70,24 @@ await t.test("a disk that is left is found also when the VM no longer has the di
   t.strictSame(await server.listSnapshots(uuid, { signal }), []);
 });
 
+await t.test("a disk of a VM that has a copy of the mark is no part of the snapshot", async (t) => {
+  await leavingNothing(t, async (server) => {
+    const snapshot = await server.createSnapshot(uuid, SPEC, { signal });
+    const revive = diesAt("VDI.destroy", 1);
+    await failure(server.removeSnapshot(snapshot.ref, { signal }));
+    revive();
+    const { database } = lab.pool;
+    const [, left] = database.rows("VDI").find(([, row]) => JSON.stringify(row["other_config"]).includes(snapshot.ref))!;
+    const [live, row] = database.rows("VDI").find(([, one]) => one["is_a_snapshot"] !== true && one["type"] === "user")!;
+    const before = row["other_config"]!;
+    database.update("VDI", live, { other_config: left["other_config"]! });
+    await server.removeSnapshot(snapshot.ref, { signal });
+    t.strictSame(await server.listSnapshots(uuid, { signal }), []);
+    t.ok(database.rows("VDI").some(([ref]) => ref === live));
+    database.update("VDI", live, { other_config: before });
+  });
+});
+
 await t.test("a snapshot that got its name but not its mark is the session's", async (t) => {
   await leavingNothing(t, async (server) => {
     const revive = diesAt("VM.set_name_description");
@@ -107,6 +125,8 @@ await t.test("offline: the guest runs again, whether the snapshot came about or 
   await leavingNothing(t, async (server) => {
     const snapshot = await server.createSnapshot(uuid, { ...SPEC, offline: true }, { signal });
     t.equal(vm.power, "Running");
+    const [, row] = lab.pool.database.rows("VM").find(([, one]) => one["uuid"] === snapshot.ref)!;
+    t.notMatch(JSON.stringify(row["other_config"]), /start-again/, "a VM that is made of it stays down");
     await server.removeSnapshot(snapshot.ref, { signal });
     const action = { kind: "fault" as const, name: "SR_FULL", parameters: ["1", "0"], where: "task" as const };
     const full = lab.rules.add({ match: { method: "VM.snapshot" }, action });
