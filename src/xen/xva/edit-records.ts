@@ -33,6 +33,8 @@ const TYPED_FIELDS: readonly string[] = [
   "PV_ramdisk",
 ];
 const REFERENCE = /^(Ref:\d+|OpaqueRef:\S*)$/;
+/** What vmmount notes down in a pool for itself: a VM made of the archive would be taken for the one that it was noted about. */
+const OWN_KEYS = "vmmount-";
 
 const no = rpcBoolean(false);
 const nothing = rpcText(NULL_REF);
@@ -90,7 +92,18 @@ const VDI_FIELDS: Readonly<Record<string, RpcValue>> = {
   storage_lock: no,
   crash_dumps: none,
   metadata_of_pool: nothing,
+  physical_utilisation: rpcText("0"),
 };
+
+const SR_FIELDS: Readonly<Record<string, RpcValue>> = {
+  ...OPERATIONS,
+  // They change all the time, and the file is to be the same whenever it is looked at.
+  physical_size: rpcText("0"),
+  physical_utilisation: rpcText("0"),
+  virtual_allocation: rpcText("0"),
+};
+
+const NETWORK_FIELDS: Readonly<Record<string, RpcValue>> = { ...OPERATIONS, assigned_ips: noMap };
 
 /** Of VBD and VIF. */
 const DEVICE_FIELDS: Readonly<Record<string, RpcValue>> = {
@@ -106,8 +119,8 @@ const FIELDS: ReadonlyMap<string, Readonly<Record<string, RpcValue>>> = new Map(
   ["VBD", DEVICE_FIELDS],
   ["VIF", DEVICE_FIELDS],
   ["VGPU", DEVICE_FIELDS],
-  ["SR", OPERATIONS],
-  ["network", OPERATIONS],
+  ["SR", SR_FIELDS],
+  ["network", NETWORK_FIELDS],
 ]);
 
 /**
@@ -151,9 +164,15 @@ function storeSettings(record: RpcStruct, size: Bytes): RpcStruct {
   return rpcStruct([["image-format", rpcText("qcow2")]]);
 }
 
+function withoutOwnKeys(map: RpcStruct): RpcStruct {
+  const names = [...map.members.keys()];
+  if (!names.some((name) => name.startsWith(OWN_KEYS))) return map;
+  return rpcStruct([...map.members].filter(([name]) => !name.startsWith(OWN_KEYS)));
+}
+
 function withNewIds(value: RpcValue, ids: ReadonlyMap<string, string>): RpcValue {
   // The keys and values of a map are no references, but for the maps that are emptied above.
-  if (value.kind === "struct") return value;
+  if (value.kind === "struct") return withoutOwnKeys(value);
   if (value.kind === "scalar") {
     const id = ids.get(value.text);
     if (id !== undefined) return rpcText(id);

@@ -1,6 +1,6 @@
 import t from "tap";
 import { bytes, GIB } from "../../../../src/units.js";
-import { buildOva } from "../../../../src/xen/xva/build-ova.js";
+import { type ApiObject, buildOva } from "../../../../src/xen/xva/build-ova.js";
 import { editOva, type OvaEdits } from "../../../../src/xen/xva/edit-ova.js";
 import { expectedDisks } from "../../../../src/xen/xva/expected-disks.js";
 import { field, formatOva, type Ova, parseOva } from "../../../../src/xen/xva/ova.js";
@@ -93,6 +93,31 @@ void t.test("editing twice, or through bytes, gives the same bytes", (t) => {
   t.equal(Buffer.compare(one, other), 0);
   const again = editOva(parseOva(one), { ...EDITS, uuid: VM_UUID, disks });
   t.equal(Buffer.compare(formatOva(again.ova), one), 0);
+  t.end();
+});
+
+void t.test("what changes while a snapshot does not is not told, nor what vmmount notes down for itself", (t) => {
+  const disks = [disk(0, MEBIBYTE)];
+  const withMore = (more: Readonly<Record<string, ApiObject["record"]>>): Uint8Array => {
+    const objects = records([MEBIBYTE]).map((object) => ({
+      ...object,
+      record: { ...object.record, ...more[object.class] },
+    }));
+    return formatOva(editOva(buildOva(WRITER, objects), { ...EDITS, disks }).ova);
+  };
+  const inUse = (used: string, ip: string): Uint8Array =>
+    withMore({
+      VDI: { physical_utilisation: used },
+      SR: { physical_utilisation: used, virtual_allocation: used, physical_size: `${used}0` },
+      network: { assigned_ips: { "OpaqueRef:vif": ip } },
+    });
+  t.equal(Buffer.from(inUse("5", "10.0.0.1")).toString(), Buffer.from(inUse("7000", "10.0.0.10")).toString());
+  t.match(Buffer.from(withMore({})).toString(), /<name>mac_seed</);
+  const disk0 = withMore({ VDI: { other_config: { "vmmount-removing": "{}" } } });
+  t.equal(Buffer.from(disk0).toString(), Buffer.from(withMore({})).toString());
+  const vm = withMore({ VM: { other_config: { "vmmount-start-again": "2026-01-02T03:04:05Z", kept: "yes" } } });
+  t.notMatch(Buffer.from(vm).toString(), /vmmount-start-again/);
+  t.match(Buffer.from(vm).toString(), /<name>kept<\/name>/);
   t.end();
 });
 
