@@ -23,8 +23,14 @@ export function expectedDisks({ objects }: Ova): readonly ExpectedDisk[] {
   };
   return objects
     .filter((object) => object.class === "VDI" && isDisk(object))
-    .map((vdi) => ({ id: vdi.id, size: Number(field(vdi, "virtual_size") ?? NaN) }))
+    .map((vdi) => ({ id: vdi.id, size: sizeOf(vdi) }))
     .sort((a, b) => Buffer.compare(Buffer.from(a.id), Buffer.from(b.id)));
+}
+
+function sizeOf(vdi: OvaObject): number {
+  const text = (field(vdi, "virtual_size") ?? "").trim();
+  // An empty text is no 0.
+  return /^\d+$/.test(text) ? Number(text) : NaN;
 }
 
 /** Discs are looked up in the pool that imports: their bytes are in no archive. */

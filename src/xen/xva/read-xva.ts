@@ -92,6 +92,9 @@ async function readDisk(
     last = chunk.number;
     if (!Number.isSafeInteger(position)) throw new IntegrityError(`"${printable(header.name)}" lies beyond everything`);
     if (chunk.length === 0) continue;
+    if (position >= disk.size) {
+      throw new IntegrityError(`"${printable(header.name)}" lies behind the ${disk.size} bytes of ${shown}`);
+    }
     if (!continues(runs.at(-1), position, chunk)) {
       if (--shared.runsLeft < 0) throw new IntegrityError(`it has more than ${RUNS_MAX} separate pieces`);
       runs.push({ position, at: chunk.at, chunkBytes: chunk.length, stride: 0, count: 1 });

@@ -113,6 +113,23 @@ void t.test("what does not follow the rules is refused with the place", async (t
       ]),
       /is out of order/,
     ],
+    "a chunk behind the end": [
+      archiveOf(3 * MIB, [
+        [0, data],
+        [3, data],
+      ]),
+      /"Ref:\d+\/00000003" lies behind the 3145728 bytes of disk "Ref:\d+"/,
+    ],
+    "a disk without a size": [
+      Buffer.concat([
+        member(
+          "ova.xml",
+          Buffer.from(Buffer.from(formatOva(ovaOfDisks([3 * MIB]).ova)).toString().replace("<value>3145728<", "<value><")),
+        ),
+        chunk("Ref:0001", 0, data),
+      ]),
+      /gives no size for disk/,
+    ],
     "another disk": [
       Buffer.concat([archiveOf(3 * MIB, [[0, data]], Buffer.alloc(0)), chunk("Ref:9999", 2, data)]),
       /"Ref:9999\/00000002" stands where disk/,
