@@ -1,10 +1,11 @@
 import { readFile, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import type { BlockSource } from "../block-source.js";
 import { CATALOG_NAME, type Catalog, parseCatalog } from "../catalog.js";
 import { CleanupStack } from "../cleanup.js";
 import { IntegrityError, MissingCapabilityError, NotFoundError, UsageError } from "../errors.js";
 import { ExtentMap } from "../fs/block/extent-map.js";
+import { printable } from "../printable.js";
 import { bytes } from "../units.js";
 import { editOva } from "../xen/xva/edit-ova.js";
 import { expectedDisks } from "../xen/xva/expected-disks.js";
@@ -85,6 +86,12 @@ async function openFolder(folder: string, pool: XapiVersion, signal: AbortSignal
   const disks: RestoredDisk[] = [];
   for (const disk of catalog.disks) {
     if (!disk.included) continue;
+    // Whoever wrote the catalog would choose which file of this machine goes to the pool.
+    if (basename(disk.file) !== disk.file) {
+      throw new IntegrityError(
+        `Cannot restore "${folder}": "${printable(disk.file)}", which its ${CATALOG_NAME} names, does not lie in it`,
+      );
+    }
     const source = undo.use(`close ${disk.file}`, await openImage(join(folder, disk.file)));
     if (source.size !== disk.capacityBytes) {
       throw new IntegrityError(
