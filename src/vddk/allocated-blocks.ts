@@ -77,7 +77,8 @@ export class AllocatedBlocks {
     const action = `Cannot ask for the allocated blocks of ${count} sectors at ${start}`;
     this.#vddk.check(action, await this.#vddk.callAside("QueryAllocatedBlocks", handle, start, count, CHUNK, out));
     const [list] = out;
-    if (list === null) return { start, end: start + count, blocks: [] };
+    // "No blocks" is a list as well; without one nothing is known, and nothing may count as a hole.
+    if (list === null) throw new DiskIoError(`${action}: there is no answer`);
     try {
       const blocks = decoded(list);
       if (blocks === undefined || !isSorted(blocks, start, start + count)) {
