@@ -57,7 +57,7 @@ export class Channel {
     const host = serverName ?? (address.kind === "tcp" ? address.host : "localhost");
     const plain = this.#socket;
     plain.removeAllListeners("data");
-    const pinned = certificate === undefined ? undefined : new X509Certificate(certificate);
+    const pinned = certificate === undefined ? undefined : this.#parsed(certificate);
     const secure = tlsConnect({
       socket: plain,
       // An address must not go into the server name extension (RFC 6066 section 3); it is checked all the same.
@@ -71,6 +71,15 @@ export class Channel {
     this.#listen(secure);
     await this.#opened("secureConnect", options);
     if (pinned !== undefined) this.#compare(secure, pinned);
+  }
+
+  #parsed(certificate: string): X509Certificate {
+    try {
+      return new X509Certificate(certificate);
+    } catch (cause) {
+      const message = `${this.#action}: the certificate that it is to have cannot be read`;
+      throw new UnreachableError(message, { cause, retryable: false });
+    }
   }
 
   #compare(socket: TLSSocket, pinned: X509Certificate): void {

@@ -62,7 +62,8 @@ export class Receiver {
     if (rest.length > EARLY_BYTES_MAX) {
       throw new IntegrityError(`the other side sent ${rest.length} bytes that nobody had asked for`);
     }
-    this.#early = rest.slice();
+    // Of a Buffer, slice() would be a view of the socket's.
+    this.#early = new Uint8Array(rest);
   }
 
   /** @returns what nobody waits for yet */

@@ -106,6 +106,7 @@ void t.test("a server is trusted by its certificate only", async (t) => {
     "an unknown CA": [{ ...target, tls: {} }, /self.signed certificate/i],
     "another name": [{ ...target, tls: { ca, serverName: "xen1.example.org" } }, /altnames|does not match/i],
     "another pinned certificate": [{ ...target, tls: { certificate: other } }, /is not the expected one/],
+    "a pinned certificate that is none": [{ ...target, tls: { certificate: "" } }, /cannot be read/],
     "no TLS": [{ ...target, tls: undefined }, /TLS only|wants TLS/],
   };
   for (const [what, [wrong, message]] of Object.entries(cases)) {
