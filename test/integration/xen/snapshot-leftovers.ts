@@ -77,8 +77,12 @@ await t.test("a disk of a VM that has a copy of the mark is no part of the snaps
     await failure(server.removeSnapshot(snapshot.ref, { signal }));
     revive();
     const { database } = lab.pool;
-    const [, left] = database.rows("VDI").find(([, row]) => JSON.stringify(row["other_config"]).includes(snapshot.ref))!;
-    const [live, row] = database.rows("VDI").find(([, one]) => one["is_a_snapshot"] !== true && one["type"] === "user")!;
+    const [, left] = database
+      .rows("VDI")
+      .find(([, row]) => JSON.stringify(row["other_config"]).includes(snapshot.ref))!;
+    const [live, row] = database
+      .rows("VDI")
+      .find(([, one]) => one["is_a_snapshot"] !== true && one["type"] === "user")!;
     const before = row["other_config"]!;
     database.update("VDI", live, { other_config: left["other_config"]! });
     await server.removeSnapshot(snapshot.ref, { signal });

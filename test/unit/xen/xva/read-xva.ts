@@ -124,7 +124,11 @@ void t.test("what does not follow the rules is refused with the place", async (t
       Buffer.concat([
         member(
           "ova.xml",
-          Buffer.from(Buffer.from(formatOva(ovaOfDisks([3 * MIB]).ova)).toString().replace("<value>3145728<", "<value><")),
+          Buffer.from(
+            Buffer.from(formatOva(ovaOfDisks([3 * MIB]).ova))
+              .toString()
+              .replace("<value>3145728<", "<value><"),
+          ),
         ),
         chunk("Ref:0001", 0, data),
       ]),
