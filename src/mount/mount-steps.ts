@@ -172,7 +172,11 @@ export async function freeze(
       { hint: "The account may lack System.Read on the VM, or the disk was removed a moment ago: try again" },
     );
   }
-  return { vm: frozen, snapshot, consistency };
+  // Some servers leave such disks out of the snapshot: whoever reads the backup must learn that they are missing.
+  const leftOut = vm.disks.filter(
+    (disk) => disk.excludedBecause !== undefined && !frozen.disks.some(({ key }) => key === disk.key),
+  );
+  return { vm: { ...frozen, disks: [...frozen.disks, ...leftOut] }, snapshot, consistency };
 }
 
 /** Configuration files and disks, which do not wait for each other; whatever fails, neither is still under way. */
