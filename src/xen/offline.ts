@@ -4,11 +4,16 @@ import { errorChain, SnapshotError, UnreachableError } from "../errors.js";
 import type { CallOptions, TaskOptions } from "../hypervisor.js";
 import type { Logger } from "../log.js";
 import { unlessGone } from "./inventory.js";
+import { XapiFault } from "./xapi/fault.js";
+import { translateFault } from "./xapi/fault-errors.js";
 import { map, text, toRecord } from "./xapi/fields.js";
 import type { XapiRecord } from "./xapi/value.js";
 import type { TaskCall, Xapi } from "./xapi/xapi.js";
 
-/** In the VM's other_config while its guest is down because of us: when that was, as ISO date. */
+/**
+ * In the VM's other_config while its guest is down because of us: when that was, as ISO date, and the UUID of the VM,
+ * since its snapshot, and what is restored or cloned from that, inherit what it has there.
+ */
 export const START_AGAIN_KEY = "vmmount-start-again";
 /** Starting a guest is short; a host that looks for memory takes longer. */
 const START_MS_MAX = 300_000;
@@ -38,23 +43,35 @@ export class OfflineVm {
       throw new SnapshotError(`Cannot shut down "${text(record, "name_label")}": its power state is ${state}`);
     }
     await this.#xapi.call("VM.remove_from_other_config", [vm, START_AGAIN_KEY], options);
-    await this.#xapi.call("VM.add_to_other_config", [vm, START_AGAIN_KEY, new Date().toISOString()], options);
+    const note = `${new Date().toISOString()} ${text(record, "uuid")}`;
+    await this.#xapi.call("VM.add_to_other_config", [vm, START_AGAIN_KEY, note], options);
     let isDown = false;
     try {
       this.#logger.info(`Shutting down the guest of "${text(record, "name_label")}" for the snapshot`);
       await this.#xapi.task("VM.clean_shutdown", [vm], { ...options, what: "Shutting down the guest" });
       isDown = true;
-      return await work();
+      const result = await work();
+      // Somebody may have started it, or it may be set to start again by itself.
+      const now = text(await this.#record(vm, options), "power_state");
+      if (now === "Halted") return result;
+      throw new SnapshotError(
+        `Cannot tell the snapshot of "${text(record, "name_label")}" to be offline: the guest was started meanwhile`,
+        { hint: "Look who starts it, and at its actions-after-shutdown; then try again" },
+      );
     } finally {
       await this.#startAgain(vm, record, isDown);
     }
   }
 
-  /** Starts the guest if it is down because of somebody who died. @throws XapiFault */
+  /**
+   * Starts the guest if it is down because of somebody who died. One that cannot be started is told of, and does not keep
+   * its snapshot: the note stays, for the next one who cleans up.
+   * @throws UnreachableError
+   */
   async resume(vm: string, options: TaskOptions): Promise<void> {
     const record = await unlessGone(() => this.#record(vm, options));
-    const since = record && map(record, "other_config").get(START_AGAIN_KEY);
-    if (record === undefined || since === undefined) return;
+    const [since, owner] = (record && map(record, "other_config").get(START_AGAIN_KEY)?.split(" ")) ?? [];
+    if (record === undefined || since === undefined || owner !== text(record, "uuid")) return;
     const ageMs = Date.now() - Date.parse(since);
     const name = text(record, "name_label");
     if (text(record, "power_state") === "Halted") {
@@ -62,7 +79,14 @@ export class OfflineVm {
         this.#logger.warn(`"${name}" was shut down for a snapshot at ${since} and never started again; it is left so`);
       } else {
         this.#logger.warn(`Starting "${name}", which was shut down for a snapshot at ${since}`);
-        await this.#start(vm, options);
+        try {
+          await this.#start(vm, options);
+        } catch (error) {
+          if (!(error instanceof XapiFault)) throw error;
+          const why = translateFault(error, `"${name}" was shut down for a snapshot at ${since} and cannot be started`);
+          this.#logger.error(`${why.message}. Start it by hand: xe vm-start uuid=${owner}`);
+          return;
+        }
       }
     }
     await this.#xapi.call("VM.remove_from_other_config", [vm, START_AGAIN_KEY], options);

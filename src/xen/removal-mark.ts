@@ -1,7 +1,7 @@
 import { z } from "zod";
 import type { CallOptions, Snapshot } from "../hypervisor.js";
 import { unlessGone } from "./inventory.js";
-import { isSet, map, text } from "./xapi/fields.js";
+import { isSet, map, text, toText } from "./xapi/fields.js";
 import { recordsOf } from "./xapi/pool-facts.js";
 import type { XapiRecord } from "./xapi/value.js";
 import type { Xapi } from "./xapi/xapi.js";
@@ -13,6 +13,8 @@ import type { Xapi } from "./xapi/xapi.js";
 const KEY = "vmmount-removing";
 
 const markSchema = z.object({
+  /** UUID of the disk itself: a clone, as of a snapshot that somebody reverts to, inherits what its disk has there. */
+  disk: z.string(),
   /** UUIDs of the snapshot and of its VM. */
   snapshot: z.string(),
   vm: z.string(),
@@ -30,24 +32,26 @@ export interface MarkedDisk {
 /** @throws XapiFault */
 export async function markDisk(
   vdi: string,
-  mark: RemovalMark,
+  mark: Omit<RemovalMark, "disk">,
   xapi: Pick<Xapi, "call">,
   options: CallOptions,
 ): Promise<void> {
   await unlessGone(async () => {
+    const disk = toText(await xapi.call("VDI.get_uuid", [vdi], options), "a UUID");
     // An earlier attempt may have left it; a map takes a key once.
     await xapi.call("VDI.remove_from_other_config", [vdi, KEY], options);
-    await xapi.call("VDI.add_to_other_config", [vdi, KEY, JSON.stringify(mark)], options);
+    await xapi.call("VDI.add_to_other_config", [vdi, KEY, JSON.stringify({ disk, ...mark })], options);
   });
 }
 
-/** Copies of a marked disk have the mark as well: a disk that a VM writes to again is never one that is left over. */
+/** @returns undefined for a disk without a mark of its own, and for one that a VM writes to again */
 export function readMark(vdi: XapiRecord): RemovalMark | undefined {
   if (!isSet(vdi, "is_a_snapshot") && text(vdi, "type") !== "suspend") return undefined;
   const value = map(vdi, "other_config").get(KEY);
   if (value === undefined) return undefined;
   try {
-    return markSchema.safeParse(JSON.parse(value)).data;
+    const mark = markSchema.safeParse(JSON.parse(value)).data;
+    return mark?.disk === text(vdi, "uuid") ? mark : undefined;
   } catch {
     // Somebody edited it: without the mark the disk is not provably left over.
     return undefined;
@@ -69,7 +73,7 @@ export function toHalfRemoved(mark: RemovalMark): Snapshot {
   return { ref, name, description, createdAt: new Date(created), quiesced: false, depth: 1 };
 }
 
-export function toMark(snapshot: XapiRecord, vm: string, created: Date): RemovalMark {
+export function toMark(snapshot: XapiRecord, vm: string, created: Date): Omit<RemovalMark, "disk"> {
   return {
     snapshot: text(snapshot, "uuid"),
     vm,

@@ -1,7 +1,8 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { BusyError, RefusedError, unwrapAbort } from "../errors.js";
+import { BusyError, errorChain, RefusedError, unwrapAbort } from "../errors.js";
 import type { CallOptions, TaskOptions } from "../hypervisor.js";
 import type { Logger } from "../log.js";
+import { HELD } from "./held.js";
 import { findVm, unlessGone } from "./inventory.js";
 import { markDisk, markedDisks, toMark } from "./removal-mark.js";
 import { XapiFault } from "./xapi/fault.js";
@@ -9,9 +10,6 @@ import { date, isSet, list, reference, references, text, toRecord } from "./xapi
 import type { XenLimits } from "./xapi/limits.js";
 import type { XapiRecord } from "./xapi/value.js";
 import type { TaskCall, Xapi } from "./xapi/xapi.js";
-
-/** dom0 still holds what was read a moment ago, or a transfer is ending. */
-const HELD = ["VDI_IN_USE", "OTHER_OPERATION_IN_PROGRESS", "SR_BACKEND_FAILURE_24", "DEVICE_ALREADY_ATTACHED"];
 
 /**
  * Removes a snapshot with its disks: XAPI itself leaves the disks of a destroyed snapshot behind. They are marked before
@@ -37,7 +35,23 @@ export class SnapshotRemoval {
             .filter(({ mark }) => mark.snapshot === snapshot)
             .map(({ ref }) => ref)
         : await this.#removeRecord(found.ref, found.record, options);
-    for (const ref of disks) await this.#removeDisk(ref, options);
+    await this.#removeDisks(disks, options);
+  }
+
+  /** One that cannot be removed does not keep the others. @throws what the first of them met */
+  async #removeDisks(disks: readonly string[], options: TaskOptions): Promise<void> {
+    const failures: unknown[] = [];
+    for (const ref of disks) {
+      try {
+        await this.#removeDisk(ref, options);
+      } catch (error) {
+        if (!(error instanceof XapiFault || error instanceof BusyError)) throw error;
+        failures.push(error);
+      }
+    }
+    const [first, ...others] = failures;
+    for (const other of others) this.#logger.warn(`Another disk of the snapshot is left: ${errorChain(other)}`);
+    if (first !== undefined) throw first as Error;
   }
 
   /** @returns the disks that are left */
@@ -127,6 +141,8 @@ export class SnapshotRemoval {
         // Of the task as well: the server forgets tasks when its master moves. Whether the step was done shows at once.
         const isTaskLost = error.is("HANDLE_INVALID") && error.params[1] !== ref;
         if (error.is("HANDLE_INVALID") && !isTaskLost) return;
+        // Done already by the attempt whose task is lost.
+        if (attempt > 1 && method === "VM.hard_shutdown" && error.is("VM_BAD_POWER_STATE")) return;
         if (!(isTaskLost || error.is(...HELD)) || attempt >= removeAttemptsMax) throw error;
         this.#logger.debug("The server holds it, trying again", { method, fault: error.code, attempt });
         if (method === "VDI.destroy") await this.#unplugFromDom0(ref, options);

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import t, { type Test } from "tap";
 import { errorFacts } from "../../../src/errors.js";
 import type { Hypervisor } from "../../../src/hypervisor.js";
@@ -5,6 +6,7 @@ import { describeOwnership, isOfSession, snapshotName } from "../../../src/snaps
 import { parseOva } from "../../../src/xen/xva/ova.js";
 import { connectToPool } from "../../fixtures/xen/connect-to-pool.js";
 import { testPool } from "../../fixtures/xen/lab-pool.js";
+import { PoolClient } from "../../fixtures/xen/pool-client.js";
 
 /** What a death at any moment leaves, and who finds it: one pool for all, left by every subtest as it was. */
 const { signal } = new AbortController();
@@ -92,6 +94,41 @@ await t.test("a disk of a VM that has a copy of the mark is no part of the snaps
   });
 });
 
+await t.test("a clone of a disk that was being removed inherits its mark, and is nobody's to remove", async (t) => {
+  await leavingNothing(t, async (server) => {
+    const snapshot = await server.createSnapshot(uuid, SPEC, { signal });
+    const revive = diesAt("VDI.destroy");
+    await failure(server.removeSnapshot(snapshot.ref, { signal }));
+    revive();
+    const { database } = lab.pool;
+    const isMarked = (row: unknown): boolean => JSON.stringify(row).includes(snapshot.ref);
+    const [marked] = database.rows("VDI").filter(([, row]) => isMarked(row["other_config"]));
+    const client = await PoolClient.login(lab);
+    const clone = (await client.call("VDI.clone", marked![0], {})) as string;
+    t.ok(isMarked(database.row("VDI", clone)["other_config"]));
+    await server.removeSnapshot(snapshot.ref, { signal });
+    await server.settleSnapshots(uuid, { signal });
+    t.strictSame(await server.listSnapshots(uuid, { signal }), []);
+    t.ok(database.has("VDI", clone), "it is still there");
+    await client.call("VDI.destroy", clone);
+    await client.call("session.logout");
+  });
+});
+
+await t.test("a disk that cannot be removed does not keep the others", async (t) => {
+  await leavingNothing(t, async (server) => {
+    const { VDI = 0 } = lab.counts();
+    const snapshot = await server.createSnapshot(uuid, SPEC, { signal });
+    t.equal(lab.counts()["VDI"], VDI + 2);
+    const action = { kind: "fault" as const, name: "SR_BACKEND_FAILURE_46", parameters: ["", "x", ""] };
+    const broken = lab.rules.add({ match: { method: "VDI.destroy" }, count: 1, action: { ...action, where: "task" } });
+    t.match(await failure(server.removeSnapshot(snapshot.ref, { signal })), { retryable: true });
+    broken();
+    t.equal(lab.counts()["VDI"], VDI + 1);
+    await server.removeSnapshot(snapshot.ref, { signal });
+  });
+});
+
 await t.test("a snapshot that got its name but not its mark is the session's", async (t) => {
   await leavingNothing(t, async (server) => {
     const revive = diesAt("VM.set_name_description");
@@ -155,6 +192,51 @@ await t.test("offline: who finds the guest down after somebody's death starts it
     await other.settleSnapshots(uuid, { signal });
     t.equal(vm.power, "Running");
     for (const { ref } of await other.listSnapshots(uuid, { signal })) await other.removeSnapshot(ref, { signal });
+  });
+});
+
+await t.test("offline: a guest that cannot be started again does not keep its snapshot", async (t) => {
+  await leavingNothing(t, async (server) => {
+    const action = { kind: "fault" as const, name: "NO_HOSTS_AVAILABLE", parameters: [], where: "task" as const };
+    const full = lab.rules.add({ match: { method: "VM.start" }, action });
+    const facts = await failure(server.createSnapshot(uuid, { ...SPEC, offline: true }, { signal }));
+    t.match(facts, { kind: "SnapshotError", hint: /xe vm-start/ });
+    await server.settleSnapshots(uuid, { signal });
+    const [left] = await server.listSnapshots(uuid, { signal });
+    await server.removeSnapshot(left!.ref, { signal });
+    t.equal(vm.power, "Halted");
+    full();
+    await server.settleSnapshots(uuid, { signal });
+    t.equal(vm.power, "Running", "whoever cleans up next tries again");
+  });
+});
+
+await t.test("offline: a guest that somebody starts in between has no offline snapshot", async (t) => {
+  await leavingNothing(t, async (server) => {
+    const client = await PoolClient.login(lab);
+    const slow = lab.rules.add({ match: { method: "VM.set_name_description" }, action: { kind: "delay", ms: 1500 } });
+    const creating = failure(server.createSnapshot(uuid, { ...SPEC, offline: true }, { signal }));
+    while (vm.snapshots.length === 0) await delay(20);
+    await delay(500);
+    await client.call("VM.start", vm.ref, false, false);
+    t.match(await creating, { kind: "SnapshotError", message: /started meanwhile/ });
+    slow();
+    t.equal(vm.power, "Running");
+    for (const { ref } of await server.listSnapshots(uuid, { signal })) await server.removeSnapshot(ref, { signal });
+    await client.call("session.logout");
+  });
+});
+
+await t.test("offline: what was restored from such a snapshot inherits the note, and is not started", async (t) => {
+  await leavingNothing(t, async (server) => {
+    const copy = lab.vm("cold01");
+    const { database } = lab.pool;
+    const before = database.row("VM", copy.ref)["other_config"] as Readonly<Record<string, string>>;
+    const note = { "vmmount-start-again": `${new Date().toISOString()} ${uuid}` };
+    database.update("VM", copy.ref, { other_config: { ...before, ...note } });
+    await server.settleSnapshots(copy.uuid, { signal });
+    t.equal(copy.power, "Halted");
+    database.update("VM", copy.ref, { other_config: before });
   });
 });
 
