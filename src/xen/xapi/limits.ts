@@ -10,6 +10,7 @@ export interface XenLimits extends HttpLimits {
   readonly streamStallMs: number;
   readonly streamHeadMs: number;
   readonly taskEndMs: number;
+  readonly uploadEndMs: number;
   readonly keepAliveMs: number;
   readonly logoutMs: number;
   readonly cancelMs: number;
@@ -42,6 +43,9 @@ export const XEN_LIMITS: XenLimits = {
   streamHeadMs: 120_000,
   // A stream has ended and its task has not: the server notices within seconds.
   taskEndMs: 60_000,
+  // All of an upload is sent and its task has not ended: the host writes what it holds to the storage, which takes
+  // minutes on a slow one. Giving up would throw a good import away.
+  uploadEndMs: 3_600_000,
   // A session ends after 24 h without use, and its use is noted every 10 minutes.
   keepAliveMs: 900_000,
   // Logging out is a courtesy: it never delays the exit for longer.

@@ -64,9 +64,10 @@ export async function upload(
   const { length } = body;
   await using exchange = await begin({ ...request, method: "PUT", length }, parts, options);
   const wasTaken = await exchange.send(body.chunks);
+  const taskEndMs = wasTaken ? parts.limits.uploadEndMs : parts.limits.taskEndMs;
   try {
     // The server reads to what it holds for the end and hangs up: only its task knows whether that was right.
-    return await endOf(parts.task, parts.limits, options);
+    return await endOf(parts.task, { ...parts.limits, taskEndMs }, options);
   } catch (error) {
     if (wasTaken || !(error instanceof UnreachableError)) throw error;
     throw new UnreachableError(`Cannot send to ${request.host.name}: the server closed the connection`, {
@@ -146,7 +147,7 @@ async function firstBytes(body: AsyncIterable<Uint8Array>, bytesMax: number): Pr
   return pieces;
 }
 
-/** Waits for a task whose transfer is over, which takes seconds at most. */
+/** Waits for a task whose transfer is over. */
 async function endOf(task: Task, limits: XenLimits, options: TaskCall): Promise<XapiValue> {
   const late = new AbortController();
   const signal = AbortSignal.any([options.signal, late.signal]);

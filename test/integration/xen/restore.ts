@@ -71,6 +71,16 @@ void t.test("what cannot work is told before the first byte, with what to do, an
   t.ok(sent);
 });
 
+void t.test("a VM that is imported and cannot be named is told of", async (t) => {
+  const stop = lab.rules.add({
+    match: { method: "VM.set_name_label" },
+    action: { kind: "fault", name: "OPERATION_NOT_ALLOWED", parameters: ["not now"] },
+  });
+  const { code, stderr } = await host.vmmount(["restore", archive, "--name", "cold04", "--sr", "NFS"]);
+  stop();
+  t.match({ code, stderr }, { code: 76, stderr: /is imported.*not now.*import_task=OpaqueRef:/s });
+});
+
 void t.test("the task is the truth: an import that fails after 200 fails, and leaves nothing", async (t) => {
   const before = lab.counts();
   const damaged = join(host.directory, "damaged.xva");
