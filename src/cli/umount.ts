@@ -44,7 +44,8 @@ export function addUmount(program: Command, edge: ProcessEdge): void {
       onProgress: context.progress.report,
     };
     try {
-      const results = target === undefined ? await unmountAll(options) : [await unmountTarget(target, options)];
+      const results =
+        target === undefined ? await unmountAll(ofAnyServer(options)) : [await unmountTarget(target, options)];
       context.progress.stop();
       answer(context.terminal, target === undefined ? { unmounted: results } : (results[0] ?? {}), () =>
         results.length === 0 ? "Nothing is mounted" : results.map(({ message }) => printable(message)).join("\n"),
@@ -53,6 +54,11 @@ export function addUmount(program: Command, edge: ProcessEdge): void {
       context.progress.stop();
     }
   });
+}
+
+/** A server that was named is that of one session. */
+function ofAnyServer(options: UnmountOptions): UnmountOptions {
+  return { ...options, choice: { ...options.choice, server: undefined } };
 }
 
 /** One failure does not keep the other snapshots alive. */

@@ -220,20 +220,33 @@ export function journaledServer(connection: Connection): SessionFacts["server"] 
 
 /**
  * The server of an earlier session: as the journal remembers it, with the flags of this command and the configuration
- * of today before that, since certificates change.
+ * of today before that, since certificates change. A Xen pool may be reached by another of its hosts.
+ * @throws UsageError for a server that is not known
  */
 export function rememberedServer(
   config: Config,
   facts: SessionFacts["server"],
-  choice: Pick<ServerChoice, "caFile" | "fingerprint" | "insecure">,
+  choice: Pick<ServerChoice, "server" | "caFile" | "fingerprint" | "insecure">,
 ): ConfiguredServer {
-  const configured = config.servers.get(facts.name);
+  const other = otherHost(config, facts.url, choice.server);
+  const now = other ?? config.servers.get(facts.name);
+  // A pin is of one host, and wins over a CA: that of then must not keep out what is trusted today.
+  const isPinOver = other !== undefined || choice.caFile !== undefined || now?.ca_file !== undefined;
+  const pin =
+    (choice.caFile === undefined ? now?.fingerprint : undefined) ?? (isPinOver ? undefined : facts.fingerprint);
   return {
-    ...(configured ?? { name: facts.name, url: facts.url, origin: undefined }),
-    url: facts.url,
+    ...(now ?? { name: facts.name, origin: undefined }),
+    url: other?.url ?? facts.url,
     user: facts.user,
-    ca_file: choice.caFile ?? configured?.ca_file ?? facts.caFile,
-    fingerprint: choice.fingerprint ?? configured?.fingerprint ?? facts.fingerprint,
-    insecure: choice.insecure ?? configured?.insecure ?? facts.insecure,
+    ca_file: choice.caFile ?? now?.ca_file ?? facts.caFile,
+    fingerprint: choice.fingerprint ?? pin,
+    insecure: choice.insecure ?? now?.insecure ?? facts.insecure,
   };
+}
+
+/** The host that the session knew may be gone; the others of its pool know the same. */
+function otherHost(config: Config, url: string, wanted: string | undefined): ConfiguredServer | undefined {
+  if (wanted === undefined || !isXenUrl(url)) return undefined;
+  const named = namedServer(config, wanted, [...config.servers.keys()]);
+  return isXenUrl(named.url) && named.url !== url ? named : undefined;
 }

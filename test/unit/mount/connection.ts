@@ -140,6 +140,22 @@ void t.test("rememberedServer() finds the server of an earlier session again", (
   });
   const flags = { caFile: "/c", fingerprint: "CC", insecure: false };
   t.match(rememberedServer(config, facts, flags), { ca_file: "/c", fingerprint: "CC", insecure: false });
+  const byCa = rememberedServer(config, facts, { caFile: "/c" });
+  t.match(byCa, { ca_file: "/c", fingerprint: undefined }, "a pin of then does not win over a CA of today");
+  t.equal(rememberedServer(config, facts, { server: "vc1" }).url, facts.url, "only hosts of Xen pools are many");
+  t.end();
+});
+
+void t.test("rememberedServer() goes to another host of a Xen pool where one is named", (t) => {
+  const config = configIn(scratch(t), '[server.pool]\nurl = "xen://xen2.example.org"\nca_file = "/today"\n');
+  const facts = { name: "xen1.example.org", url: "xen://xen1.example.org", user: "root", insecure: false };
+  const pinned = { ...facts, fingerprint: "BB" };
+  t.match(rememberedServer(config, pinned, {}), { url: facts.url, fingerprint: "BB" });
+  const named = rememberedServer(config, pinned, { server: "pool" });
+  t.match(named, { url: "xen://xen2.example.org", user: "root", ca_file: "/today", fingerprint: undefined });
+  const byUrl = rememberedServer(config, pinned, { server: "xen://xen3.example.org", fingerprint: "CC" });
+  t.match(byUrl, { url: "xen://xen3.example.org", fingerprint: "CC" });
+  t.throws(() => rememberedServer(config, pinned, { server: "nowhere" }), { name: "UsageError" });
   t.end();
 });
 
