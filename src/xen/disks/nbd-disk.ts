@@ -63,6 +63,11 @@ export class XenNbdDisk implements BlockSource {
     return `${host}, ${target.tls === undefined ? "not encrypted" : "TLS"}`;
   }
 
+  /** Otherwise whoever listens reads the disk, and the session, which is in the name of the export. */
+  async isEncrypted(): Promise<boolean> {
+    return (await this.#served).target.tls !== undefined;
+  }
+
   async read(into: Uint8Array, at: Bytes, options: ReadOptions): Promise<void> {
     const { signal } = options;
     for (let attempt = 1; ; attempt++) {

@@ -20,7 +20,11 @@ async function openOverNbd(vdi: XenVdi, scope: NbdDiskScope, options: OpenDiskOp
   const { signal, allocation } = options;
   const source = await XenNbdDisk.open(vdi, scope, signal);
   try {
-    scope.logger.debug(`Reading ${vdi.shown} over NBD`, { host: await source.place() });
+    const host = await source.place();
+    scope.logger.debug(`Reading ${vdi.shown} over NBD`, { host });
+    if (!(await source.isEncrypted())) {
+      scope.logger.warn(`${vdi.shown} and the session of the pool go over the network in clear: ${host}`);
+    }
     const text = allocation === "off" ? "not asked for" : await askAllocation(vdi, source, scope, signal);
     return { source, transport: "nbd", allocation: text };
   } catch (error) {

@@ -1,10 +1,13 @@
-import { errorChain, IntegrityError } from "../../errors.js";
+import { setTimeout as delay } from "node:timers/promises";
+import { errorChain, IntegrityError, unwrapAbort } from "../../errors.js";
 import type { TaskOptions } from "../../hypervisor.js";
 import type { Logger } from "../../log.js";
 import { bytes, MIB } from "../../units.js";
+import { HELD } from "../held.js";
 import { isVm } from "../inventory.js";
 import { SpoolFile } from "../spool/spool-file.js";
 import { XapiFault } from "../xapi/fault.js";
+import { translateFault } from "../xapi/fault-errors.js";
 import { text } from "../xapi/fields.js";
 import { recordsOf } from "../xapi/pool-facts.js";
 import type { XapiRecord } from "../xapi/value.js";
@@ -18,6 +21,9 @@ const NEEDED_BYTES = 256 * MIB;
 /** What `xe vm-import metadata=true` takes: a tar of ova.xml alone. */
 const RECORDS_SUFFIX = ".vmmeta";
 const FOLDER = "vm-metadata";
+/** A VM of which a snapshot is made, or that starts at this moment, does not tell its records: it is asked for a minute. */
+const BUSY_ATTEMPTS_MAX = 12;
+const BUSY_PAUSE_MS = 5_000;
 const UUID = /^[0-9a-f-]{36}$/i;
 
 export interface PoolSourceOptions extends TaskOptions {
@@ -75,7 +81,7 @@ async function fetchDatabase(
   return { path: "pool-database.xml", about: "database of the pool", source, sha256: fetched.sha256 };
 }
 
-/** @returns undefined for a VM that was deleted meanwhile */
+/** @returns undefined for a VM that was deleted meanwhile @throws VmmountError that names the VM */
 async function fetchRecords(
   spool: SpoolFile,
   { vm, master }: { readonly vm: XapiRecord; readonly master: XenHost },
@@ -85,14 +91,26 @@ async function fetchRecords(
   const uuid = text(vm, "uuid");
   const query = { uuid, export_snapshots: "true" };
   const what = `Reading the records of "${text(vm, "name_label")}"`;
-  try {
-    const from = { host: master, path: "/export_metadata", query };
-    const { offset, length, sha256 } = await fetchInto(spool, from, xapi, { ...options, what });
-    const path = `${FOLDER}/${uuid}${RECORDS_SUFFIX}`;
-    return { path, about: `records of VM "${text(vm, "name_label")}"`, source: spool.part(offset, length), sha256 };
-  } catch (error) {
-    if (!(error instanceof XapiFault) || !error.is("HANDLE_INVALID", "UUID_INVALID")) throw error;
-    options.logger.warn(`VM "${text(vm, "name_label")}" (${uuid}) was deleted meanwhile: ${errorChain(error)}`);
-    return undefined;
+  const name = text(vm, "name_label");
+  for (let attempt = 1; ; attempt++) {
+    try {
+      const from = { host: master, path: "/export_metadata", query };
+      const { offset, length, sha256 } = await fetchInto(spool, from, xapi, { ...options, what });
+      const path = `${FOLDER}/${uuid}${RECORDS_SUFFIX}`;
+      return { path, about: `records of VM "${name}"`, source: spool.part(offset, length), sha256 };
+    } catch (error) {
+      if (!(error instanceof XapiFault)) throw error;
+      if (error.is("HANDLE_INVALID", "UUID_INVALID")) {
+        options.logger.warn(`VM "${name}" (${uuid}) was deleted meanwhile: ${errorChain(error)}`);
+        return undefined;
+      }
+      if (!error.is(...HELD) || attempt >= BUSY_ATTEMPTS_MAX) {
+        throw translateFault(error, `Cannot read the records of VM "${name}" (${uuid})`);
+      }
+      options.logger.info(`VM "${name}" is in the middle of something, asking for its records again soon`);
+      await delay(BUSY_PAUSE_MS, undefined, { signal: options.signal }).catch((aborted: unknown) => {
+        throw unwrapAbort(aborted);
+      });
+    }
   }
 }

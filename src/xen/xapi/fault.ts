@@ -6,7 +6,9 @@ export class XapiFault extends Error {
   readonly params: readonly string[];
 
   constructor(code: string, params: readonly string[]) {
-    super([code, ...params].join(" "));
+    // A session is a secret while it lives, and it may live for others than the host that does not know it.
+    const isOfSession = code === "SESSION_INVALID" || params[0] === "session";
+    super(isOfSession ? code : [code, ...params].join(" "));
     this.code = code;
     this.params = params;
   }

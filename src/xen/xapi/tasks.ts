@@ -48,7 +48,9 @@ export class Tasks {
 
   /** A task of ours, for an HTTP handler to work on. */
   async create(label: string, description: string, signal: AbortSignal): Promise<Task> {
-    const ref = await this.#session.call("task.create", [label, description], { signal });
+    signal.throwIfAborted();
+    // Never given up half-way: nobody would remove it, and one that nobody works on stays pending for a day.
+    const ref = await this.#session.call("task.create", [label, description], { signal: new AbortController().signal });
     return this.#task(toText(ref, "a task"));
   }
 
