@@ -10,7 +10,7 @@ const DOCUMENT = "ova.xml";
 
 /**
  * The files that hold a whole VM, made while they are read: the `.xva` of a Xen VM, which `xe vm-import` takes. Its size
- * and every byte depend on the snapshot alone.
+ * and every byte are the same for the life of the mount.
  * @throws IntegrityError when the records do not describe the disks
  */
 export async function wholeVm(

@@ -7,7 +7,7 @@ import { bytes, type Bytes, KIB, MIB } from "../../units.js";
 
 /** What is all zeros in a unit of this size stays a hole: the size of most file systems' largest blocks. */
 const UNIT_BYTES = 64 * KIB;
-/** A spool of this size still has a map of 4 MiB; no hypervisor has larger disks. */
+/** A spool of this size has a map of 128 MiB when it is full of data; no hypervisor has larger disks. */
 export const SPOOL_BYTES_MAX = 64 * 1024 * 1024 * MIB;
 /** Left to others on the file system. */
 const RESERVE_BYTES = 64 * MIB;
