@@ -2,61 +2,15 @@ import { z } from "zod";
 import { folderOfDirUrl, isDirUrl } from "./dir-url.js";
 import { LOG_LEVEL_DEFAULT, LOG_LEVELS } from "./log.js";
 import type { RetryPolicy } from "./retry.js";
+import { durationMs, flag, integer, parsed, type Setting, setting, size, timeoutMs } from "./setting-values.js";
 import { parseTransports } from "./transports.js";
 import { httpsOfXenUrl, isXenUrl } from "./xen-url.js";
-import { KIB, MIB, parseBytes, parseDurationMs } from "./units.js";
+import { KIB, MIB } from "./units.js";
 
-/** Text from the environment or a flag, text or a number from TOML; what `parse` throws is the message. */
-const parsed = <T>(example: string, parse: (text: string) => T) =>
-  z.union([z.string(), z.number()], example).transform((value, context) => {
-    try {
-      return parse(String(value));
-    } catch (error) {
-      context.addIssue({ code: "custom", message: (error as Error).message });
-      return z.NEVER;
-    }
-  });
-
-const size = parsed('Write a size such as "256MiB"', parseBytes);
-const durationMs = parsed('Write a duration such as "30s"', parseDurationMs);
-
-/** A limit of nothing would end the work before it begins. */
-const timeoutMs = durationMs.refine((value) => value > 0, "Cannot use a limit of no time at all");
-
-const integer = (min: number, max: number) =>
-  parsed(`Write an integer from ${min} to ${max}`, (text) => {
-    const number = /^\d+$/.test(text) ? Number(text) : Number.NaN;
-    if (number >= min && number <= max) return number;
-    throw new RangeError(`Cannot use "${text}" as a number: write an integer from ${min} to ${max}`);
-  });
-const flag = z.union(
-  [
-    z.boolean(),
-    z.enum(["true", "false", "yes", "no", "1", "0"]).transform((text) => ["true", "yes", "1"].includes(text)),
-  ],
-  'Write "true" or "false"',
-);
 const octalMode = parsed('Write octal read bits such as "0440"', (text) => {
   if (/^0?[04]{3}$/.test(text)) return Number.parseInt(text, 8);
   throw new RangeError(`Cannot use "${text}" as a file mode: write octal read bits such as "0440"`);
 });
-
-interface Setting<T> {
-  readonly schema: z.ZodType<T>;
-  /** As it would be written in the file. */
-  readonly fallback: string | number | boolean;
-  readonly env: string;
-  readonly meaning: string;
-}
-
-function setting<T>(
-  schema: z.ZodType<T>,
-  fallback: string | number | boolean,
-  env: string,
-  meaning: string,
-): Setting<T> {
-  return { schema, fallback, env, meaning };
-}
 
 /**
  * Every setting, once: key in the TOML file, default of root (personal-defaults.ts has those of others), environment
