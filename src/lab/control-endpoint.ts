@@ -59,6 +59,10 @@ export class ControlEndpoint {
         // The rules validate it.
         this.#rules.load((await readControl(request)) as RulesInput);
         return {};
+      case "GET /lab/held":
+        return { held: this.#rules.holds.count };
+      case "DELETE /lab/held":
+        return { letGo: this.#rules.holds.letGo() };
       case "POST /lab/guest":
         return this.#guest(guestRequest.parse(await readControl(request)));
       default:

@@ -67,6 +67,11 @@ export class LabVm {
     return this.#machine.snapshots.map(({ ref, name, quiesced }) => ({ ref, name, quiesced }));
   }
 
+  /** Whether delta files are left that no snapshot needs. */
+  get consolidationNeeded(): boolean {
+    return this.#machine.consolidationNeeded;
+  }
+
   /** Whole sectors of a disk at a moment. */
   async readAt(diskKey: number, when: Moment, offset: number, length: number): Promise<Buffer> {
     const into = Buffer.alloc(length);

@@ -73,6 +73,11 @@ export class Lab implements AsyncDisposable {
     return found;
   }
 
+  /** Tasks that have not ended. */
+  get runningTasks(): number {
+    return this.#vcenter.tasks.running;
+  }
+
   /** SHA-256 of a disk at a moment, in hex. */
   hashDisk(vm: string, diskKey: number, when: Moment): Promise<string> {
     return this.vm(vm).hashDisk(diskKey, when);

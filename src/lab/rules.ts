@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { ConfigError } from "../errors.js";
+import { Holds } from "./holds.js";
 
 const match = z.strictObject({
   /** SOAP or XAPI method (`CreateSnapshot_Task`, `VM.snapshot`), HTTP method (`GET`), or absent for any. */
@@ -27,6 +28,8 @@ const action = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("delay"), ms: z.number().min(0).max(600_000) }),
   /** Cuts the connection before the call has an effect, or after it but before the answer. */
   z.strictObject({ kind: z.literal("drop"), when: z.enum(["before", "after"]) }),
+  /** Stops before the call has an effect, or after it but before the answer, until it is let go (`/lab/held`). */
+  z.strictObject({ kind: z.literal("hold"), when: z.enum(["before", "after"]) }),
   /** Never answers; the connection stays open. */
   z.strictObject({ kind: z.literal("hang") }),
   /** Cuts a file transfer after so many bytes of its body. */
@@ -99,12 +102,15 @@ export interface RuleSubject {
 
 interface ArmedRule {
   readonly rule: Rule;
+  /** Told of every request that the rule acts on, when it arrives. */
+  readonly acting: (subject: RuleSubject) => void;
   seen: number;
   done: number;
 }
 
 /** What the lab does wrong, slowly or not at all, on demand. */
 export class Rules {
+  readonly holds = new Holds();
   #settings: LabSettings = settings.parse({});
   #armed: ArmedRule[] = [];
   readonly #random: () => number;
@@ -122,9 +128,12 @@ export class Rules {
     this.#settings = settings.parse({ ...this.#settings, ...changes });
   }
 
-  /** Adds a rule; the returned function takes it away and says how often it acted. */
-  add(input: RuleInput): () => number {
-    const armed: ArmedRule = { rule: rule.parse(input), seen: 0, done: 0 };
+  /**
+   * Adds a rule; the returned function takes it away and says how often it acted.
+   * @param acting told of every request that it acts on, when it arrives
+   */
+  add(input: RuleInput, acting: (subject: RuleSubject) => void = () => undefined): () => number {
+    const armed: ArmedRule = { rule: rule.parse(input), acting, seen: 0, done: 0 };
     this.#armed.push(armed);
     return () => {
       this.#armed = this.#armed.filter((candidate) => candidate !== armed);
@@ -140,7 +149,7 @@ export class Rules {
     const result = rulesDocument.safeParse(document);
     if (!result.success) throw new ConfigError(`Cannot use the lab's rules: ${z.prettifyError(result.error)}`);
     const parsed = result.data;
-    this.#armed = parsed.rules.map((one) => ({ rule: one, seen: 0, done: 0 }));
+    this.#armed = parsed.rules.map((one) => ({ rule: one, acting: () => undefined, seen: 0, done: 0 }));
     this.configure(parsed.settings);
   }
 
@@ -162,6 +171,7 @@ export class Rules {
     if (armed.seen <= skip || (count !== undefined && armed.done >= count)) return false;
     if (probability !== undefined && this.#random() >= probability) return false;
     armed.done++;
+    armed.acting(subject);
     return true;
   }
 }

@@ -2,7 +2,7 @@ import { open, readdir, realpath, stat } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { join, sep } from "node:path";
 import { clientGone, send, sendPage } from "../http-request.js";
-import { misbehave, dropsAnswer } from "../misbehave.js";
+import { mayAnswer, misbehave } from "../misbehave.js";
 import { sendFile } from "./file-transfer.js";
 import { parseFolderUrl, type FolderUrl } from "./folder-url.js";
 import { SESSION_COOKIE } from "./sessions.js";
@@ -32,7 +32,8 @@ export class DatastoreEndpoint {
     const expireSessions = (): void => {
       this.#server.sessions.endAll();
     };
-    if (!(await misbehave({ response, actions, signal, expireSessions }))) return;
+    const { holds } = this.#server.rules;
+    if (!(await misbehave({ response, actions, signal, holds, expireSessions }))) return;
     if (!this.#isAllowed(request, response)) {
       response.setHeader("WWW-Authenticate", `Basic realm="VMware HTTP server"`);
       sendPage(response, 401, "Unauthorized");
@@ -42,10 +43,7 @@ export class DatastoreEndpoint {
       sendPage(response, 405, "Method not allowed");
       return;
     }
-    if (dropsAnswer(actions)) {
-      response.destroy();
-      return;
-    }
+    if (!(await mayAnswer({ response, actions, signal, holds }))) return;
     if (url.kind === "missing") sendPage(response, 404, "Not found");
     else if (url.kind === "datacenters") sendList(response, "datacenters", [this.#server.tree.datacenter.name]);
     else if (url.kind === "datastores") sendList(response, "datastores", this.#server.world.datastores);

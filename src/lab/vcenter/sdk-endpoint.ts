@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Logger } from "../../log.js";
 import { clientGone, readBody, send, sendPage } from "../http-request.js";
-import { dropsAnswer, misbehave } from "../misbehave.js";
+import { mayAnswer, misbehave } from "../misbehave.js";
 import { API_VERSIONS } from "./service-content.js";
 import { answerCall, faultReply, parseCall, type SoapCall } from "./soap-endpoint.js";
 import { SESSION_COOKIE } from "./sessions.js";
@@ -57,7 +57,8 @@ export class SdkEndpoint {
     const expireSessions = (): void => {
       server.sessions.endAll();
     };
-    if (!(await misbehave({ response, actions, signal, expireSessions }))) return;
+    const { holds } = server.rules;
+    if (!(await misbehave({ response, actions, signal, holds, expireSessions }))) return;
     if (server.sessions.isFull) {
       sendPage(response, 503, "Out of HTTP sessions: Limited to 2000");
       return;
@@ -75,10 +76,7 @@ export class SdkEndpoint {
       object: call.target.ref,
       status: reply.status,
     });
-    if (dropsAnswer(actions) || signal.aborted) {
-      response.destroy();
-      return;
-    }
+    if (!(await mayAnswer({ response, actions, signal, holds }))) return;
     if (reply.opened !== undefined) {
       response.setHeader("Set-Cookie", `${SESSION_COOKIE}=${reply.opened.cookie}; Path=/; HttpOnly; Secure;`);
     }

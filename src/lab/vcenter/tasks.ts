@@ -52,6 +52,11 @@ export class Tasks implements ObjectSource {
     this.#logger = logger;
   }
 
+  /** Tasks that have not ended. */
+  get running(): number {
+    return this.#pending.size;
+  }
+
   start(request: TaskRequest): Moref {
     const number = this.#next++;
     const task: Task = {

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { clientGone } from "../http-request.js";
 import type { RuleAction } from "../rules.js";
-import { misbehave } from "../misbehave.js";
+import { mayAnswer, misbehave } from "../misbehave.js";
 import { errorPage, faultText, sendErrorPage } from "./error-page.js";
 import { XapiFault } from "./fault.js";
 import { registerDataHandlers } from "./handlers/register.js";
@@ -55,7 +55,10 @@ export class DataEndpoint {
     const expireSessions = (): void => {
       pool.sessions.endAll();
     };
-    if (!(await misbehave({ response, actions, signal, expireSessions }))) return true;
+    const { holds } = pool.rules;
+    if (!(await misbehave({ response, actions, signal, holds, expireSessions }))) return true;
+    // What a transfer does to the pool ends with it: only the moment before its first byte is worth a hold or a drop.
+    if (!(await mayAnswer({ response, actions, signal, holds }))) return true;
     told(await this.#answer({ entry, request, response, path, query, actions, signal }));
     return true;
   }

@@ -74,6 +74,10 @@ export class PoolControl {
         // The rules validate it.
         lab.rules.load((await readControl(request)) as RulesInput);
         return {};
+      case "GET /lab/held":
+        return { held: lab.rules.holds.count };
+      case "DELETE /lab/held":
+        return { letGo: lab.rules.holds.letGo() };
       case "POST /lab/hosts":
         return this.#host(lab, hostRequest.parse(await readControl(request)));
       case "DELETE /lab/sessions":

@@ -1,5 +1,6 @@
 import t from "tap";
 import { faultOf, LabClient } from "../../fixtures/lab-client.js";
+import { until } from "../../fixtures/host/until.js";
 import { testLab } from "../../fixtures/lab.js";
 
 const { lab } = await testLab(t);
@@ -54,6 +55,39 @@ await t.test("a dropped connection, before and after the effect; one that hangs"
   t.equal(first, "other", "others are served meanwhile");
   await lab.close();
   t.equal(await hanging, "cut");
+});
+
+await t.test("a request is held, before its effect or after it, until it is let go or its client leaves", async (t) => {
+  const { lab } = await testLab(t);
+  const client = new LabClient(lab);
+  const { signal } = new AbortController();
+  const { holds } = lab.rules;
+  const sessions = (): number => lab.traffic.report().sessions;
+  const acted: string[] = [];
+  const tell = ({ method }: { method: string }): void => {
+    acted.push(method);
+  };
+  lab.rules.add({ match: { method: "Login" }, count: 1, action: { kind: "hold", when: "before" } }, tell);
+  const early = client.login();
+  await holds.someone(signal);
+  t.strictSame([holds.count, sessions(), acted], [1, 0, ["Login"]], "it has had no effect");
+  t.equal(holds.letGo(), 1);
+  t.equal((await early).status, 200);
+  client.cookie = undefined;
+  lab.rules.add({ match: { method: "Login" }, count: 1, action: { kind: "hold", when: "after" } });
+  const late = client.login();
+  await holds.someone(signal);
+  t.equal(sessions(), 2, "it has had its effect");
+  t.equal((await client.http("/lab/held")).body.toString(), '{"held":1}\n', "and no answer");
+  t.equal((await client.http("/lab/held", { method: "DELETE" })).body.toString(), '{"letGo":1}\n');
+  t.equal((await late).status, 200);
+  lab.rules.add({ match: { path: "/folder" }, count: 1, action: { kind: "hold", when: "before" } });
+  const leaving = new AbortController();
+  const left = t.rejects(client.http("/folder", { signal: leaving.signal }));
+  await holds.someone(signal);
+  leaving.abort();
+  await left;
+  await until("the lab notices", () => holds.count === 0);
 });
 
 await t.test("control over HTTP", async (t) => {

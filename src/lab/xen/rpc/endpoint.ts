@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { clientGone, readBody } from "../../http-request.js";
-import { dropsAnswer, misbehave } from "../../misbehave.js";
+import { mayAnswer, misbehave } from "../../misbehave.js";
 import { sendErrorPage } from "../error-page.js";
 import { XapiFault } from "../fault.js";
 import type { PoolHost } from "../pool-host.js";
@@ -59,16 +59,14 @@ export class RpcEndpoint {
     const expireSessions = (): void => {
       pool.sessions.endAll();
     };
-    if (!(await misbehave({ response, actions, signal, expireSessions }))) return;
+    const { holds } = pool.rules;
+    if (!(await misbehave({ response, actions, signal, holds, expireSessions }))) return;
     const facts = { pool, host: this.#host, table: this.#table, actions, signal };
     const text = await dispatch(message, facts).then(
       (value) => message.success(value, isBare(message.method)),
       (error: unknown) => message.failure(this.#fault(message, error)),
     );
-    if (dropsAnswer(actions) || signal.aborted) {
-      response.destroy();
-      return;
-    }
+    if (!(await mayAnswer({ response, actions, signal, holds }))) return;
     sendAnswer(request, response, { contentType: message.contentType, text });
   }
 
