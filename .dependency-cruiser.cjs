@@ -66,10 +66,10 @@ module.exports = {
       to: { path: "^src/cli/" },
     },
     {
-      name: "mount-is-imported-by-cli-and-restore",
+      name: "mount-is-imported-by-compositions",
       severity: "error",
       comment: "src/mount is the composition root.",
-      from: { pathNot: "^src/(main\\.ts|cli/|mount/|restore/)" },
+      from: { pathNot: "^src/(main\\.ts|cli/|mount/|restore/|check/)" },
       to: { path: "^src/mount/" },
     },
     {
@@ -78,6 +78,13 @@ module.exports = {
       comment: "src/restore composes the way back as src/mount does the way there.",
       from: { pathNot: "^src/(cli/|restore/)" },
       to: { path: "^src/restore/" },
+    },
+    {
+      name: "check-is-imported-by-cli-only",
+      severity: "error",
+      comment: "src/check asks about all parts; none of them asks it.",
+      from: { pathNot: "^src/(cli/|check/)" },
+      to: { path: "^src/check/" },
     },
     {
       name: "cli-speaks-no-protocol",

@@ -1,4 +1,5 @@
 import type { BlockSource } from "./block-source.js";
+import type { ServerHealth } from "./health.js";
 import type { LocatorForm, PowerState } from "./locator.js";
 import type { Transport } from "./transports.js";
 import type { Bytes } from "./units.js";
@@ -210,6 +211,8 @@ export interface Hypervisor extends AsyncDisposable {
    * settling and removing have nothing to do.
    */
   readonly snapshots: "supported" | "none";
+  /** What it tells of itself; absent where there is no server, as for a folder. */
+  readonly health?: ServerHealth;
 
   /**
    * One level of the inventory: `/` lists datacenters, `/dc` its folders and VMs.

@@ -2,6 +2,7 @@ import { X509Certificate } from "node:crypto";
 import { isIP } from "node:net";
 import { connect as tlsConnect, type TLSSocket } from "node:tls";
 import { ConfigError, UnreachableError } from "../errors.js";
+import { translateNetworkError } from "./network-error.js";
 
 /** What makes a server's certificate trusted: a pinned fingerprint wins over the CA check. */
 export interface TlsTrust {
@@ -83,6 +84,42 @@ export async function peerFingerprints(
     const problem = trust && distrust(target, { socket, seen }, { ...trust, fingerprint: pin });
     if (problem !== undefined) throw problem;
     return seen;
+  } finally {
+    socket.destroy();
+  }
+}
+
+/** The certificate that a server shows, and what is thought of it here. */
+export interface PeerCertificate {
+  /** SHA-256 of the leaf certificate as upper-case hex pairs with colons. */
+  readonly sha256: string;
+  readonly validTo: Date;
+  /** By what it is trusted, or why it is not. */
+  readonly trust: "fingerprint" | "ca" | "system" | "insecure" | UnreachableError;
+}
+
+/**
+ * Opens a connection only to look at the certificate; nothing is sent.
+ * @throws UnreachableError when nobody answers or no certificate is shown, ConfigError for a fingerprint that is none
+ */
+export async function inspectPeer(target: ConnectTarget, connectMs: number, trust: TlsTrust): Promise<PeerCertificate> {
+  const fingerprint = trust.fingerprint === undefined ? undefined : normalFingerprint(trust.fingerprint);
+  const socket = await new Promise<TLSSocket>((resolve, reject) => {
+    openTls(target, { ca: trust.ca, connectMs }, (...[error, opened]) => {
+      if (error === null) resolve(opened);
+      else reject(error);
+    });
+  }).catch((error: unknown) => {
+    throw translateNetworkError(error, `https://${target.hostname}:${target.port}`);
+  });
+  try {
+    const certificate = socket.getPeerX509Certificate();
+    if (certificate === undefined) throw noCertificate(`${target.hostname}:${target.port}`);
+    const seen = { sha256: certificate.fingerprint256, sha1: certificate.fingerprint };
+    const problem = distrust(target, { socket, seen }, { ...trust, fingerprint });
+    const signer = trust.ca === undefined ? "system" : "ca";
+    const trustedBy = fingerprint !== undefined ? "fingerprint" : trust.insecure ? "insecure" : signer;
+    return { sha256: seen.sha256, validTo: new Date(certificate.validTo), trust: problem ?? trustedBy };
   } finally {
     socket.destroy();
   }

@@ -117,9 +117,11 @@ function markdown(folder: string): string[] {
 /** Files and folders that no test names, and the tests that drive them through what users see of them. */
 const TESTED_THROUGH: Readonly<Record<string, string>> = {
   "src/main.ts": "test/unit/cli/program.ts",
+  "src/check/": "test/unit/cli/check.ts",
   "src/cli/browse.ts": "test/unit/cli/commands.ts",
   "src/cli/common-options.ts": "test/unit/cli/program.ts",
   "src/cli/config-show.ts": "test/unit/cli/commands.ts",
+  "src/cli/doctor.ts": "test/unit/cli/check.ts",
   "src/cli/demo.ts": "scripts/demo",
   "src/cli/export.ts": "test/integration/xen/pool-sources.ts",
   "src/cli/lab.ts": "test/unit/cli/program.ts",

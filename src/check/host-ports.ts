@@ -1,0 +1,73 @@
+import { connect } from "node:net";
+import pLimit from "p-limit";
+import type { HostPort } from "../health.js";
+import type { Transport } from "../transports.js";
+import { fail, type Finding, ok, warn } from "./finding.js";
+
+/** A live host answers within milliseconds, also across a continent. */
+const CONNECT_MS = 5_000;
+/** A cluster has up to 96 hosts: the knocks must not look like a scan to a firewall. */
+const AT_ONCE_MAX = 8;
+/** More come from no honest server: 96 hosts of a cluster with two ports each. */
+const PORTS_MAX = 256;
+
+/**
+ * Whether each port of the hosts answers. A closed one is a failure only when no other transport is left.
+ * @param usable the transports that a mount would try from here
+ */
+export async function checkPorts(
+  ports: readonly HostPort[],
+  usable: readonly Transport[],
+  signal: AbortSignal,
+): Promise<readonly Finding[]> {
+  const limit = pLimit(AT_ONCE_MAX);
+  const knocked = ports.slice(0, PORTS_MAX);
+  const found = await Promise.all(
+    knocked.map((port) => limit(async () => judgePort(port, usable, await knock(port, signal)))),
+  );
+  if (knocked.length === ports.length) return found;
+  return [...found, warn("ports", `Only ${PORTS_MAX} of ${ports.length} ports were tried`)];
+}
+
+/** @param problem why nobody answers; undefined = somebody does */
+export function judgePort(
+  { host, address, port, transports }: HostPort,
+  usable: readonly Transport[],
+  problem: string | undefined,
+): Finding {
+  const id = `port.${port}`;
+  const shown = `${address.includes(":") ? `[${address}]` : address}:${port} of host "${host}"`;
+  if (problem === undefined) return ok(id, `${shown} answers`);
+  const text = `${shown} does not answer (${problem}), which ${transports.join(", ")} would need`;
+  const others = usable.filter((one) => !transports.includes(one));
+  const hint = "Open it in the firewalls between this machine and that host";
+  if (others.length === 0) return fail(id, "connect", text, hint);
+  return warn(id, `${text}; ${others.join(", ")} is left`, hint);
+}
+
+/** @returns why nobody answers */
+function knock({ address, port }: HostPort, signal: AbortSignal): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const socket = connect({ host: address, port });
+    const end = (problem: string | undefined): void => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", onAbort);
+      socket.destroy();
+      resolve(problem);
+    };
+    const onAbort = (): void => {
+      end("given up");
+    };
+    const timer = setTimeout(() => {
+      end(`nothing within ${CONNECT_MS / 1000} s`);
+    }, CONNECT_MS);
+    socket.once("connect", () => {
+      end(undefined);
+    });
+    socket.on("error", (error: NodeJS.ErrnoException) => {
+      end(error.code ?? error.message);
+    });
+    if (signal.aborted) onAbort();
+    else signal.addEventListener("abort", onAbort, { once: true });
+  });
+}

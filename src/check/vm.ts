@@ -1,0 +1,76 @@
+import { errorFacts } from "../errors.js";
+import type { Hypervisor, VmIdentity } from "../hypervisor.js";
+import type { Locator } from "../locator.js";
+import { resolveVm } from "../mount/resolve-vm.js";
+import { listSessions } from "../mount/session-list.js";
+import type { StatePaths } from "../mount/state-paths.js";
+import type { Settings } from "../settings.js";
+import type { Transport } from "../transports.js";
+import { bounded } from "./bounded.js";
+import { failed, type Finding, ok } from "./finding.js";
+import { checkPorts } from "./host-ports.js";
+import { about, type Check } from "./report.js";
+import { checkRights } from "./server-rights.js";
+import { judgeRoom } from "./storage-room.js";
+import { judgeSnapshots } from "./vm-snapshots.js";
+import { judgeVm } from "./vm-state.js";
+
+export interface VmCheckOptions {
+  readonly settings: Settings;
+  readonly paths: StatePaths;
+  readonly usable: readonly Transport[];
+}
+
+/** Chains of a server that says nothing of its own limit. */
+const CHAIN_MAX = 32;
+
+/** Everything about one VM. */
+export async function checkVm(
+  hypervisor: Hypervisor,
+  locator: Locator,
+  options: VmCheckOptions,
+  signal: AbortSignal,
+): Promise<Check[]> {
+  let found: VmIdentity | undefined;
+  const lookUp = await bounded("vm.found", signal, async (asked) => {
+    found = await resolveVm(hypervisor, locator, { signal: asked });
+    return ok("vm.found", `${found.path} is there`);
+  });
+  const vm = found;
+  if (vm === undefined) return about({ kind: "vm", name: locator.text }, lookUp);
+  const { health } = hypervisor;
+  const described = await bounded("vm.description", signal, (asked) => describe(hypervisor, vm, options, asked));
+  const findings: Finding[] = [...lookUp, ...described];
+  if (health !== undefined) {
+    const asked = await Promise.all([
+      bounded("vm.room", signal, async (it) => (await health.storages(vm.ref, { signal: it })).map(judgeRoom)),
+      bounded("privileges", signal, (it) => checkRights(health, vm.ref, it)),
+      bounded("ports", signal, async (it) =>
+        checkPorts(await health.ports(vm.ref, { signal: it }), options.usable, it),
+      ),
+    ]);
+    findings.push(...asked.flat());
+  }
+  return about({ kind: "vm", name: vm.path }, findings);
+}
+
+async function describe(
+  hypervisor: Hypervisor,
+  { ref }: VmIdentity,
+  { settings, paths, usable }: VmCheckOptions,
+  signal: AbortSignal,
+): Promise<Finding[]> {
+  const { kind } = hypervisor.identity;
+  const vm = await hypervisor.describeVm(ref, { signal });
+  const findings = judgeVm({ vm, kind, settings, usable });
+  if (hypervisor.snapshots === "none") return findings;
+  try {
+    const snapshots = await hypervisor.listSnapshots(ref, { signal });
+    const live = new Set((await listSessions(paths)).flatMap(({ id, isLive }) => (isLive ? [id] : [])));
+    const chainMax = hypervisor.health?.chainMax ?? CHAIN_MAX;
+    return [...findings, ...judgeSnapshots({ vm, snapshots, chainMax, live, now: Date.now() })];
+  } catch (error) {
+    signal.throwIfAborted();
+    return [...findings, failed("vm.snapshots", errorFacts(error))];
+  }
+}
