@@ -149,6 +149,9 @@ export interface Snapshot {
   readonly lacksDescription?: boolean;
 }
 
+/** What became of the delta files that no snapshot needs any more; "needed": they are still there. */
+export type Consolidation = "unneeded" | "merged" | "needed";
+
 export interface SnapshotSpec {
   readonly name: string;
   readonly description: string;
@@ -242,6 +245,14 @@ export interface Hypervisor extends AsyncDisposable {
 
   /** Removes one snapshot, never its children, and waits until it is gone; an absent one is success. */
   removeSnapshot(snapshot: string, options: TaskOptions): Promise<void>;
+
+  /**
+   * Merges the VM's delta files that no snapshot needs any more, where the server says that there are some: begun once and
+   * waited for. A VM that is gone needs nothing. Always "unneeded" on Xen, whose storage merges by itself, and where there
+   * are no snapshots.
+   * @throws BusyError when something else works on the VM or holds its files
+   */
+  consolidate(vm: string, options: TaskOptions): Promise<Consolidation>;
 
   /**
    * The disk's bytes as frozen by the snapshot; without one, where the server makes none.

@@ -42,7 +42,7 @@ const action = z.discriminatedUnion("kind", [
   }),
   /** How long a task runs before it has its effect, with progress in between. */
   z.strictObject({ kind: z.literal("taskDuration"), ms: z.number().min(0).max(600_000) }),
-  /** A removal that ends well and leaves its links: `runtime.consolidationNeeded`. */
+  /** A removal, or a consolidation, that ends well and leaves the links: `runtime.consolidationNeeded`. */
   z.strictObject({ kind: z.literal("skipConsolidation") }),
   /** Ends every session first, as a restart of the service does. */
   z.strictObject({ kind: z.literal("expireSessions") }),

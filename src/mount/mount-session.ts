@@ -22,7 +22,6 @@ import {
   openAll,
   openJournal,
   refuseHopeless,
-  refuseUnconsolidated,
   type ShownDisk,
   showTree,
 } from "./mount-steps.js";
@@ -118,11 +117,17 @@ export class MountSession implements MountedSession {
     const parts = { hypervisor, connection, settings, session, vm: identity.ref, logger, program, onProgress };
     const transports = undo.use("end the transports", await DiskTransports.choose(parts));
     const { accessIdentity, mayAttach } = transports;
-    const journal = await openJournal(context, paths, identity, {
-      makes: hypervisor.snapshots,
-      accessIdentity,
-      mayAttach,
-    });
+    const { consolidationNeeded } = vm;
+    const journal = await openJournal(
+      context,
+      paths,
+      { ...identity, consolidationNeeded },
+      {
+        makes: hypervisor.snapshots,
+        accessIdentity,
+        mayAttach,
+      },
+    );
     const snapshots = newSnapshotSession(context, hypervisor, journal, vm);
     undo.add("close the journal", async () => {
       if (["planned", "removed"].includes(snapshots.state.name)) await journal.erase();
@@ -130,7 +135,6 @@ export class MountSession implements MountedSession {
     });
     undo.add("let vCenter move the disks again", () => transports.endAccess());
     await transports.prepareAccess(signal);
-    undo.add("look for what consolidation left", () => refuseUnconsolidated(hypervisor, snapshots, vm, logger));
     undo.add("remove the snapshot", () => snapshots.remove());
     const facts = await freeze(hypervisor, snapshots, vm, context);
     undo.add("close the disks", () => transports.closeDisks());

@@ -2,8 +2,7 @@ import { hostname } from "node:os";
 import pLimit from "p-limit";
 import type { CleanupStack } from "../cleanup.js";
 import { Secret } from "../credentials.js";
-import { deadline } from "../deadline.js";
-import { errorChain, IntegrityError, LeftoverError, RefusedError, SnapshotError, UnreachableError } from "../errors.js";
+import { IntegrityError, RefusedError, SnapshotError } from "../errors.js";
 import type { FuseDriver, Mounted } from "../fs/fuse-driver.js";
 import { diskFileNames } from "../fs/vm-catalog.js";
 import type { VmArchive } from "../fs/vm-contents.js";
@@ -35,8 +34,6 @@ import type { StatePaths } from "./state-paths.js";
 
 /** Each asks for its holes and samples them; more at a time only wait for the same few connections. */
 const OPENING_MAX = 4;
-/** One cheap call at the end of a mount; the removal before it had its own patience. */
-const LOOK_MS_MAX = 60_000;
 
 export interface MountContext {
   readonly request: MountRequest;
@@ -66,43 +63,16 @@ export function refuseHopeless(vm: VmDescription): void {
   }
 }
 
-/**
- * A server may call a removal done and leave the delta files, which then grow with every write of the guest: to the
- * user that is a snapshot left behind, although the server lists none.
- * @throws LeftoverError
- */
-export async function refuseUnconsolidated(
-  hypervisor: Hypervisor,
-  snapshots: SnapshotSession,
-  before: VmDescription,
-  logger: Logger,
-): Promise<void> {
-  if (snapshots.state.name !== "removed" || before.consolidationNeeded) return;
-  const { name, ref } = before.identity;
-  const signal = deadline(LOOK_MS_MAX, () => new UnreachableError("Looking at the VM took too long"));
-  let isNeeded: boolean;
-  try {
-    isNeeded = (await hypervisor.describeVm(ref, { signal })).consolidationNeeded;
-  } catch (error) {
-    logger.warn(`Cannot see whether the disks of "${name}" were consolidated: ${errorChain(error)}`);
-    return;
-  }
-  if (isNeeded) {
-    throw new LeftoverError(
-      `The snapshot of "${name}" is removed, but the server has not merged its delta files: the VM needs consolidation`,
-      { hint: "Consolidate its disks in the vSphere client; until then the delta files grow" },
-    );
-  }
-}
-
 export async function openJournal(
   { request }: MountContext,
   paths: StatePaths,
-  vm: Pick<VmDescription["identity"], "ref" | "instanceUuid" | "name" | "path">,
+  vm: Pick<VmDescription["identity"], "ref" | "instanceUuid" | "name" | "path"> & {
+    readonly consolidationNeeded?: boolean;
+  },
   server: { readonly makes: Hypervisor["snapshots"] } & Pick<DiskTransports, "accessIdentity" | "mayAttach">,
 ): Promise<FileJournal> {
   const journal = await FileJournal.create(paths.journal(request.session), request.session);
-  const { ref, instanceUuid, name, path } = vm;
+  const { ref, instanceUuid, name, path, consolidationNeeded } = vm;
   try {
     await journal.append({
       event: "planned",
@@ -113,6 +83,7 @@ export async function openJournal(
         server: journaledServer({ ...request.connection, password: new Secret("") }),
         vm: { ref, name, path, ...(instanceUuid !== undefined && { instanceUuid }) },
         ...(server.makes === "supported" && { snapshotName: snapshotName(request.session) }),
+        ...(consolidationNeeded === true && { neededConsolidation: true }),
         ...(server.accessIdentity !== undefined && { accessIdentity: server.accessIdentity }),
         ...(server.mayAttach && { mayAttach: true }),
       },

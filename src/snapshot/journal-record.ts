@@ -26,6 +26,8 @@ export const sessionFactsSchema = z.object({
   }),
   /** Absent when the server makes no snapshots: then there is nothing to remove on it. */
   snapshotName: z.string().optional(),
+  /** True when the VM had delta files to merge before this session began: they are not its doing. */
+  neededConsolidation: z.boolean().optional(),
   /** The name under which vCenter may have been told not to move the VM's disks (PrepareForAccess of VDDK). */
   accessIdentity: z.string().optional(),
   /** Whether disks may have been attached to this machine (HotAdd of VDDK), which keeps the server from removing the snapshot. */

@@ -2,6 +2,7 @@ import { NotFoundError, RefusedError } from "../errors.js";
 import type { Hypervisor, Snapshot, TaskOptions } from "../hypervisor.js";
 import type { LocatorForm } from "../locator.js";
 import type { Logger } from "../log.js";
+import { consolidated } from "./consolidation.js";
 import type { JournalRecord, SessionFacts } from "./journal-record.js";
 import { isOfSession } from "./ownership.js";
 
@@ -71,6 +72,7 @@ export async function removeSessionSnapshots(
   }
   let removed = 0;
   for (const vm of vms) {
+    const before = removed;
     // The session may have died while its snapshot was being made.
     await hypervisor.settleSnapshots(vm, options);
     for (const snapshot of await snapshotsOf(vm, hypervisor, options.signal)) {
@@ -85,6 +87,11 @@ export async function removeSessionSnapshots(
       await hypervisor.removeSnapshot(snapshot.ref, options);
       options.logger.info(`Removed snapshot "${snapshot.name}" of "${facts.vm.name}"`);
       removed++;
+    }
+    // The session may have died, or failed, between the two.
+    const isItsDoing = removed > before || (vm === facts.vm.ref && options.createdRef !== undefined);
+    if (isItsDoing && facts.neededConsolidation !== true) {
+      await consolidated({ ref: vm, name: facts.vm.name }, hypervisor, options);
     }
   }
   return removed;

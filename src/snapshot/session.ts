@@ -3,6 +3,7 @@ import { errorChain, LeftoverError, NotFoundError, QuiesceError, SnapshotError, 
 import type { Hypervisor, Progress, Snapshot, VmDescription } from "../hypervisor.js";
 import type { Logger } from "../log.js";
 import { retry, type RetryPolicy } from "../retry.js";
+import { consolidated } from "./consolidation.js";
 import type { Journal } from "./journal.js";
 import type { JournalEvent } from "./journal-record.js";
 import { describeOwnership, isOfSession, type Ownership, snapshotName } from "./ownership.js";
@@ -148,6 +149,7 @@ export class SnapshotSession {
   async #afterFailedCreate(error: unknown): Promise<void> {
     const reason = errorChain(error);
     const known = this.#state.name === "created" ? [this.#state.snapshot] : [];
+    let removed = 0;
     try {
       // Its own deadline: the caller's signal may be what ended the create.
       const signal = this.#removeDeadline();
@@ -155,11 +157,12 @@ export class SnapshotSession {
       const { hypervisor, vm, onProgress } = this.#options;
       const settled = (): Promise<void> => hypervisor.settleSnapshots(vm.identity.ref, { signal, onProgress });
       await retry(settled, this.#retrying("Waiting for the snapshot task", signal));
-      await this.#removeAll(known, signal);
+      removed = await this.#removeAll(known, signal);
     } catch (failure) {
       const what = known.length > 0 ? "it could not be removed" : "it is not known whether the snapshot was created";
       await this.#leaveOver(`After a failed create (${reason}) ${what}`, failure);
     }
+    if (removed > 0) await this.#consolidate();
     this.#state = { name: "removed" };
     await this.#note({ event: "create-failed", reason });
   }
@@ -176,15 +179,31 @@ export class SnapshotSession {
     } catch (error) {
       await this.#leaveOver(`Snapshot "${snapshot.name}" (${snapshot.ref}) could not be removed`, error);
     }
+    await this.#consolidate();
     this.#state = { name: "removed" };
     await this.#note({ event: "removed" });
   }
 
+  /** To the user, delta files that stay and grow are a snapshot left behind, although the server lists none. */
+  async #consolidate(): Promise<void> {
+    const { hypervisor, vm, onProgress } = this.#options;
+    // Somebody else's trouble, and older than this session.
+    if (vm.consolidationNeeded) return;
+    const signal = this.#removeDeadline();
+    try {
+      const once = (): Promise<void> => consolidated(vm.identity, hypervisor, { signal, onProgress });
+      await retry(once, this.#retrying("Consolidating the disks", signal));
+    } catch (error) {
+      await this.#leaveOver("the snapshot is removed, but the server has not merged its delta files", error);
+    }
+  }
+
   /** Removes what is known, then what else carries the session's mark: a create whose answer was lost may end late. */
-  async #removeAll(known: readonly Snapshot[], signal: AbortSignal): Promise<void> {
+  async #removeAll(known: readonly Snapshot[], signal: AbortSignal): Promise<number> {
     for (const snapshot of known) await this.#removeOne(snapshot, signal);
     const others = await retry(() => this.#find(signal), this.#retrying("Listing the snapshots", signal));
     for (const snapshot of others) await this.#removeOne(snapshot, signal);
+    return known.length + others.length;
   }
 
   async #removeOne(snapshot: Snapshot, signal: AbortSignal): Promise<void> {

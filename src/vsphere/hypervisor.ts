@@ -2,6 +2,7 @@ import { MissingCapabilityError, NotFoundError, RefusedError } from "../errors.j
 import {
   type CallOptions,
   type ConfigFile,
+  type Consolidation,
   type DiskDescription,
   diskNodeName,
   type Hypervisor,
@@ -20,6 +21,7 @@ import type { Logger } from "../log.js";
 import { loadAllocation, withAllocation } from "./allocation.js";
 import { browse } from "./browse.js";
 import { readConfigFiles } from "./config-files.js";
+import { consolidate } from "./consolidation.js";
 import { DatastoreClient } from "./datastore-client.js";
 import { describe, type DescribedVm } from "./describe.js";
 import { translating } from "./fault-errors.js";
@@ -47,6 +49,7 @@ export class Vsphere implements Hypervisor {
   readonly snapshots = "supported";
   readonly #parts: VsphereParts;
   readonly #properties: PropertyCollector;
+  readonly #tasks: TaskWaiter;
   readonly #snapshots: Snapshots;
   readonly #datastores: DatastoreClient;
   /** The snapshot that was described last, for opening its disks: what a snapshot holds does not change. */
@@ -57,8 +60,8 @@ export class Vsphere implements Hypervisor {
     this.identity = parts.identity;
     this.#parts = parts;
     this.#properties = new PropertyCollector(session, limits);
-    const tasks = new TaskWaiter(session, this.#properties, limits, logger);
-    this.#snapshots = new Snapshots({ session, properties: this.#properties, tasks, limits, logger });
+    this.#tasks = new TaskWaiter(session, this.#properties, limits, logger);
+    this.#snapshots = new Snapshots({ session, properties: this.#properties, tasks: this.#tasks, limits, logger });
     this.#datastores = new DatastoreClient(parts.http, session, limits);
   }
 
@@ -98,6 +101,12 @@ export class Vsphere implements Hypervisor {
   async removeSnapshot(snapshot: string, options: TaskOptions): Promise<void> {
     const action = `Cannot remove snapshot ${snapshot}`;
     await translating(action, () => this.#snapshots.remove(snapshotRef(snapshot), options));
+  }
+
+  async consolidate(vm: string, options: TaskOptions): Promise<Consolidation> {
+    const { session, logger } = this.#parts;
+    const parts = { session, logger, properties: this.#properties, tasks: this.#tasks };
+    return translating(`Cannot consolidate the disks of ${vm}`, () => consolidate(vmRef(vm), parts, options));
   }
 
   async openDisk(

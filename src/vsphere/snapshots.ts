@@ -1,12 +1,13 @@
-import { HypervisorFaultError, QuiesceError, SnapshotError, UnreachableError, VmmountError } from "../errors.js";
+import type { VmmountError } from "../errors.js";
+import { HypervisorFaultError, QuiesceError, SnapshotError, UnreachableError } from "../errors.js";
 import type { Snapshot, SnapshotSpec, TaskOptions } from "../hypervisor.js";
 import type { Logger } from "../log.js";
-import { child, childrenNamed, isTrue, textAt, toMoRef } from "./element.js";
+import { child, childrenNamed, textAt, toMoRef } from "./element.js";
 import { translateFault } from "./fault-errors.js";
 import { isMissingMethod, SoapFault } from "./faults.js";
 import type { VsphereLimits } from "./limits.js";
 import type { PropertyCollector } from "./property-collector.js";
-import { consolidateVmDisksTask, createSnapshotExTask, createSnapshotTask, removeSnapshotTask } from "./requests.js";
+import { createSnapshotExTask, createSnapshotTask, removeSnapshotTask } from "./requests.js";
 import type { Session } from "./session.js";
 import { parseSnapshotTree } from "./snapshot-tree.js";
 import type { MoRef } from "./soap-message.js";
@@ -127,7 +128,7 @@ export class Snapshots {
     }
   }
 
-  /** Removes one snapshot, keeps its children, and sees to it that its disks are merged. Absent = success. */
+  /** Removes one snapshot, and keeps its children. Absent = success. */
   async remove(snapshot: MoRef, options: TaskOptions): Promise<void> {
     const { session, properties, tasks, logger } = this.#parts;
     const { signal } = options;
@@ -148,7 +149,6 @@ export class Snapshots {
         throw new HypervisorFaultError(message, { fault: error.fault, retryable: true, cause: error });
       }
     }
-    if (vm !== undefined) await this.#consolidate(vm, options);
   }
 
   /** A task that the server has forgotten faults like a snapshot that is gone. */
@@ -159,31 +159,6 @@ export class Snapshots {
       if (error instanceof SoapFault && error.is("ManagedObjectNotFound")) return false;
       throw error;
     }
-  }
-
-  /** A removal can succeed and still leave delta files behind: one attempt to merge them, else a warning. */
-  async #consolidate(vm: MoRef, options: TaskOptions): Promise<void> {
-    const { session, tasks, logger } = this.#parts;
-    const hint = { vm: vm.id };
-    try {
-      if (!(await this.#needsConsolidation(vm, options.signal))) return;
-      logger.info("The VM's disks need consolidation, starting it", hint);
-      const response = await session.call(consolidateVmDisksTask(vm), { signal: options.signal });
-      const task = toMoRef(child(response, "returnval"));
-      await tasks.result(task, { ...options, what: "Consolidating disks", onAbort: "leave" });
-      if (!(await this.#needsConsolidation(vm, options.signal))) return;
-      logger.warn("The VM's disks still need consolidation: start it in the vSphere Client", hint);
-    } catch (error) {
-      // The snapshot is gone, which is what was asked; the VM may be gone too.
-      if (!(error instanceof SoapFault || error instanceof VmmountError)) throw error;
-      const isGone = error instanceof SoapFault && error.is("ManagedObjectNotFound");
-      if (!isGone) logger.warn("Cannot consolidate the VM's disks", { ...hint, error: error.message });
-    }
-  }
-
-  async #needsConsolidation(vm: MoRef, signal: AbortSignal): Promise<boolean> {
-    const { values } = await this.#parts.properties.ofObject(vm, ["runtime.consolidationNeeded"], signal);
-    return isTrue(values.get("runtime.consolidationNeeded"));
   }
 }
 

@@ -2,6 +2,7 @@ import { NotFoundError, RefusedError } from "../errors.js";
 import {
   type CallOptions,
   type ConfigFile,
+  type Consolidation,
   type DiskDescription,
   diskNodeName,
   type Hypervisor,
@@ -90,6 +91,11 @@ export class XenPool implements Hypervisor {
   removeSnapshot(snapshot: string, options: TaskOptions): Promise<void> {
     const action = `Cannot remove snapshot ${snapshot}`;
     return this.#translating(action, () => this.#snapshots.remove(snapshot, options));
+  }
+
+  /** The storage of a pool merges what nobody needs by itself, some time later. */
+  consolidate(): Promise<Consolidation> {
+    return Promise.resolve("unneeded");
   }
 
   async openDisk(

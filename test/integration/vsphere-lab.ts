@@ -1,4 +1,4 @@
-import { constants } from "node:fs";
+import { constants, existsSync } from "node:fs";
 import { mkdir, open, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
@@ -106,14 +106,46 @@ await t.test("pages, held tasks and a snapshot call whose answer is lost", async
   t.strictSame(lab.vm("web01").snapshots, []);
 });
 
-await t.test("links that a removal left behind are merged", async (t) => {
-  const { lab } = await oneMachine(t);
+await t.test("links that a removal left behind are merged by a consolidation", async (t) => {
+  const { lab, folder } = await oneMachine(t);
   lab.rules.add({ match: { method: "RemoveSnapshot_Task" }, action: { kind: "skipConsolidation" } });
   await using server = await connect(lab);
   const { ref } = lab.vm("web01");
   const snapshot = await server.createSnapshot(ref, SPEC, { signal });
   await server.removeSnapshot(snapshot.ref, { signal });
-  t.equal((await server.describeVm(ref, { signal })).consolidationNeeded, false);
+  const delta = join(folder, "web01-000001.vmdk");
+  const isNeeded = async () => (await server.describeVm(ref, { signal })).consolidationNeeded;
+  t.same([await isNeeded(), existsSync(delta)], [true, true]);
+
+  const match = { method: "ConsolidateVMDisks_Task" };
+  const kinds: [string, Parameters<typeof lab.rules.add>[0]["action"], object | string][] = [
+    ["busy", { kind: "fault", name: "TaskInProgress" }, { kind: "BusyError", retryable: true }],
+    ["a locked file", { kind: "fault", name: "FileLocked", where: "task" }, { kind: "BusyError", retryable: true }],
+    [
+      "a full datastore",
+      { kind: "fault", name: "NoDiskSpace", where: "task" },
+      { kind: "HypervisorFaultError", retryable: false },
+    ],
+    ["needed again", { kind: "skipConsolidation" }, "needed"],
+    ["its answer is lost", { kind: "drop", when: "before" }, { kind: "UnreachableError", retryable: true }],
+  ];
+  for (const [what, action, expected] of kinds) {
+    const undo = lab.rules.add({ match, action });
+    const outcome = await server.consolidate(ref, { signal }).catch(errorFacts);
+    t.match(outcome, expected, what);
+    t.ok(undo() >= 1);
+    t.same([await isNeeded(), existsSync(delta)], [true, true], `${what}: nothing is merged`);
+  }
+  const progress: (number | undefined)[] = [];
+  lab.rules.add({ match, action: { kind: "taskDuration", ms: 300 } });
+  const onProgress = ({ what, percent }: { what: string; percent: number | undefined }): void => {
+    t.equal(what, "Consolidating disks");
+    progress.push(percent);
+  };
+  t.equal(await server.consolidate(ref, { signal, onProgress }), "merged");
+  t.ok(progress.length > 0, "it is waited for with progress");
+  t.same([await isNeeded(), existsSync(delta)], [false, false]);
+  t.equal(await server.consolidate(ref, { signal }), "unneeded", "twice is harmless");
 });
 
 await t.test("a second snapshot makes the disk a delta, which https cannot read", async (t) => {

@@ -148,6 +148,28 @@ void t.test("removeSessionSnapshots() never takes a VM of the same name for the 
   t.match(lines, [{ level: "warn", message: /The VM "web\/01" is gone from https:\/\/vc1.example.org/ }]);
 });
 
+void t.test("removeSessionSnapshots() merges what a removal of the session left, and only that", async (t) => {
+  const server = new MemoryServer();
+  const vm = server.vms[0]!;
+  const { logger } = recordingLogger();
+  const hypervisor = await server.connect();
+  const remove = (createdRef?: string, facts = FACTS): Promise<number> =>
+    removeSessionSnapshots(SESSION, facts, hypervisor, { signal, logger, unprovable: "forget", createdRef });
+  vm.hasDeltasLeft = true;
+  await remove();
+  t.equal(vm.hasDeltasLeft, true, "it never made a snapshot");
+  await remove("snapshot-1", sessionFacts({ neededConsolidation: true }));
+  t.equal(vm.hasDeltasLeft, true, "they were there before it");
+  await remove("snapshot-1");
+  t.equal(vm.hasDeltasLeft, false, "it died between the removal and the merge");
+  server.takeSnapshot(vm, spec(SESSION));
+  server.leavesDeltas = "always";
+  t.match(await failureOf(remove()), { message: /still needs consolidation/ });
+  server.leavesDeltas = "never";
+  t.equal(await remove("snapshot-1"), 0);
+  t.equal(vm.hasDeltasLeft, false, "the next run does it");
+});
+
 void t.test("removeSessionSnapshots() passes failures on", async (t) => {
   for (const method of ["findVms", "listSnapshots", "removeSnapshot"] as const) {
     const server = new MemoryServer();

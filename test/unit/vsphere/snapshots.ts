@@ -1,11 +1,11 @@
 import t from "tap";
 import { errorFacts } from "../../../src/errors.js";
 import type { Progress } from "../../../src/hypervisor.js";
-import { type LoggedLine, recordingLogger } from "../../fixtures/recording-logger.js";
 import { connectScripted } from "../../fixtures/vsphere/connect-scripted.js";
 import {
   objectContent,
   type Script,
+  type ScriptedReply,
   startScriptedVcenter,
   taskInfo,
   val,
@@ -29,7 +29,7 @@ function tree(...names: readonly string[]): string {
 }
 
 /** Answers property reads by the path that is asked for. */
-function reads(answers: Readonly<Record<string, () => string>>): Script {
+function reads(answers: Readonly<Record<string, () => ScriptedReply>>): Script {
   return {
     RetrievePropertiesEx: ({ body }) => {
       const path = Object.keys(answers).find((name) => body.includes(`<pathSet>${name}</pathSet>`));
@@ -42,11 +42,6 @@ function taskFault(fault: string, more = ""): string {
   return taskInfo(
     `<state>error</state><error><fault xsi:type="${fault}">${more}</fault><localizedMessage>It failed.</localizedMessage></error>`,
   );
-}
-
-/** Without the one about the unchecked certificate of the test's server. */
-function warnings(lines: readonly LoggedLine[]): LoggedLine[] {
-  return lines.filter(({ level, message }) => level === "warn" && /disks/.test(message));
 }
 
 async function failureOf(promise: Promise<unknown>) {
@@ -213,39 +208,50 @@ function needed(value: boolean): string {
   return `<returnval>${objectContent("VirtualMachine", "vm-1", values)}</returnval>`;
 }
 
-await t.test("removal: disks that stay behind are consolidated once", async (t) => {
-  for (const helps of [true, false]) {
+await t.test("disks that stay behind are consolidated once", async (t) => {
+  for (const outcome of ["merged", "needed"] as const) {
     let consolidated = false;
-    const { logger, lines } = recordingLogger();
     await using vcenter = await startScriptedVcenter({
       ...reads({
-        vm: () => OWNER,
         info: () => taskInfo(DONE),
-        "runtime.consolidationNeeded": () => needed(!(consolidated && helps)),
+        "runtime.consolidationNeeded": () => needed(!(consolidated && outcome === "merged")),
       }),
-      RemoveSnapshot_Task: () => TASK,
       ConsolidateVMDisks_Task: () => {
         consolidated = true;
         return TASK;
       },
     });
-    await using server = await connectScripted(vcenter, { logger });
-    await server.removeSnapshot("snapshot-1", { signal });
+    await using server = await connectScripted(vcenter);
+    t.equal(await server.consolidate("vm-1", { signal }), outcome);
     t.equal(vcenter.methods().filter((method) => method === "ConsolidateVMDisks_Task").length, 1);
-    t.equal(warnings(lines).length, helps ? 0 : 1);
   }
 });
 
-await t.test("removal: a consolidation that fails is a warning, since the snapshot is gone", async (t) => {
-  const { logger, lines } = recordingLogger();
+await t.test("a consolidation whose task the server has forgotten is judged by the VM", async (t) => {
+  let looks = 0;
   await using vcenter = await startScriptedVcenter({
-    ...reads({ vm: () => OWNER, info: () => taskInfo(DONE), "runtime.consolidationNeeded": () => needed(true) }),
-    RemoveSnapshot_Task: () => TASK,
-    ConsolidateVMDisks_Task: () => ({ fault: "FileLocked", text: "Locked." }),
+    ...reads({
+      info: () => ({ fault: "ManagedObjectNotFound", fields: '<obj type="Task">task-1</obj>' }),
+      "runtime.consolidationNeeded": () => needed(looks++ === 0),
+    }),
+    ConsolidateVMDisks_Task: () => TASK,
   });
-  await using server = await connectScripted(vcenter, { logger });
-  await server.removeSnapshot("snapshot-1", { signal });
-  t.match(warnings(lines)[0]?.fields, { error: /Locked/ });
+  await using server = await connectScripted(vcenter);
+  t.equal(await server.consolidate("vm-1", { signal }), "merged");
+});
+
+await t.test("a consolidation that nobody may start, or that fails, says why", async (t) => {
+  for (const [fault, expected] of [
+    ["NoPermission", { kind: "AuthError", retryable: false }],
+    ["FileLocked", { kind: "BusyError", retryable: true, message: /Cannot consolidate the disks of vm-1: Locked/ }],
+  ] as const) {
+    await using vcenter = await startScriptedVcenter({
+      ...reads({ "runtime.consolidationNeeded": () => needed(true) }),
+      ConsolidateVMDisks_Task: () => ({ fault, text: "Locked." }),
+    });
+    await using server = await connectScripted(vcenter);
+    t.match(await failureOf(server.consolidate("vm-1", { signal })), expected, fault);
+  }
 });
 
 await t.test("removal: a snapshot that is gone is a success, whoever notices", async (t) => {
@@ -259,7 +265,7 @@ await t.test("removal: a snapshot that is gone is a success, whoever notices", a
   t.notOk(never.methods().includes("RemoveSnapshot_Task"));
 
   await using meanwhile = await startScriptedVcenter({
-    ...reads({ vm: () => OWNER, snapshot: () => tree(), "runtime.consolidationNeeded": () => needed(false) }),
+    ...reads({ vm: () => OWNER, snapshot: () => tree() }),
     RemoveSnapshot_Task: () => gone,
   });
   await using second = await connectScripted(meanwhile);

@@ -143,7 +143,7 @@ export const MACHINE_CALLS: Handlers<Handler> = {
       ),
     ConsolidateVMDisks_Task: (call) =>
       startTask(call, "VirtualMachine.consolidateDisks", async (machine) => {
-        await mergeUnneededLinks(machine);
+        if (!call.actions.some((action) => action.kind === "skipConsolidation")) await mergeUnneededLinks(machine);
         return undefined;
       }),
     ReconfigVM_Task: startReconfigure,
