@@ -9,6 +9,7 @@ import { judgeRoom } from "../../../src/check/storage-room.js";
 import { judgeSnapshots } from "../../../src/check/vm-snapshots.js";
 import { judgeVm } from "../../../src/check/vm-state.js";
 import { UnreachableError } from "../../../src/errors.js";
+import type { HostPort } from "../../../src/health.js";
 import type { Snapshot, VmDescription } from "../../../src/hypervisor.js";
 import { describeOwnership, snapshotName } from "../../../src/snapshot/ownership.js";
 import { GIB, MIB } from "../../../src/units.js";
@@ -55,7 +56,7 @@ void t.test("rights: what a backup needs fails, what makes it better warns, othe
 });
 
 void t.test("ports: closed ones fail where nothing else is left", (t) => {
-  const port = { host: "esx1", address: "::1", port: 902, transports: ["nbdssl", "nbd"] as const };
+  const port: HostPort = { host: "esx1", address: "::1", port: 902, transports: ["nbdssl", "nbd"] };
   t.match(judgePort(port, ["nbdssl"], undefined), {
     id: "port.902",
     state: "ok",
