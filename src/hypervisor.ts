@@ -1,6 +1,7 @@
 import type { BlockSource } from "./block-source.js";
 import type { ServerHealth } from "./health.js";
 import type { LocatorForm, PowerState } from "./locator.js";
+import type { StorageRoom } from "./storage-room.js";
 import type { Transport } from "./transports.js";
 import type { Bytes } from "./units.js";
 
@@ -119,6 +120,10 @@ export interface VmDescription {
   readonly snapshotObstacles: readonly string[];
   /** Why this server cannot ask the guest to flush its file systems, whatever runs in it; absent where it can. */
   readonly quiesceObstacle?: string;
+  /** The host that it runs on, by an id of the server; absent when it is off or nobody knows. */
+  readonly host?: string;
+  /** Where the disks lie of which a snapshot is made; absent for a VM as a snapshot holds it, and where nobody knows. */
+  readonly storages?: readonly StorageRoom[];
   /**
    * What shows that the VM runs or its disks are being written, in words. Only from a server without snapshots: there
    * it means that bytes change while they are read.

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { folderOfDirUrl, isDirUrl } from "./dir-url.js";
 import { LOG_LEVEL_DEFAULT, LOG_LEVELS } from "./log.js";
+import { PROXY_SETTINGS } from "./proxy-settings.js";
 import type { RetryPolicy } from "./retry.js";
 import { durationMs, flag, integer, parsed, type Setting, setting, size, timeoutMs } from "./setting-values.js";
 import { parseTransports } from "./transports.js";
@@ -155,6 +156,7 @@ export const SETTINGS = {
     "VMMOUNT_RETRY_BACKOFF",
     "wait before the first repetition; doubles up to 120s",
   ),
+  ...PROXY_SETTINGS,
   "read.retries": setting(
     integer(0, 100),
     5,

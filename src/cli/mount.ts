@@ -9,6 +9,8 @@ import { answer, size, table } from "./output.js";
 
 interface MountFlags extends CommonOptions {
   readonly quiesce?: string;
+  readonly beforeSnapshot?: string;
+  readonly afterSnapshot?: string;
   readonly memory?: boolean;
   readonly offline?: boolean;
   readonly allowOther?: boolean;
@@ -54,6 +56,8 @@ export function addMount(program: Command, edge: ProcessEdge): void {
       ),
     )
     .option("--offline", "Xen: shut the guest down, freeze its disks, and start it again")
+    .option("--before-snapshot <cmd>", "shell command before the snapshot; when it fails, none is made")
+    .option("--after-snapshot <cmd>", "shell command after the snapshot, also when that failed")
     .option("--allow-other", "let other users into the mount")
     .option("--uid <n>", "owner of the files (default: you)")
     .option("--gid <n>", "group of the files (default: yours)")
@@ -91,6 +95,8 @@ async function mountWith(daemon: LaunchedDaemon, { vm, directory, flags, edge }:
     { key: "snapshot.quiesce", value: flags.quiesce ?? named.quiesce, flag: "--quiesce" },
     { key: "snapshot.kind", ...kindFlag(flags) },
     { key: "mount.transport", value: flags.transport ?? named.transport, flag: "--transport" },
+    { key: "hooks.before_snapshot", value: flags.beforeSnapshot, flag: "--before-snapshot" },
+    { key: "hooks.after_snapshot", value: flags.afterSnapshot, flag: "--after-snapshot" },
     { key: "mount.allow_other", value: flags.allowOther, flag: "--allow-other" },
     { key: "mount.uid", value: flags.uid, flag: "--uid" },
     { key: "mount.gid", value: flags.gid, flag: "--gid" },

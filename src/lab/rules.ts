@@ -79,6 +79,8 @@ const settings = z.strictObject({
   exportKeepAliveChunks: z.number().int().min(0).default(0),
   /** XAPI: whether archives hold the chunks with data, or those that the image has allocated, as from release 26 on. */
   exportChunks: z.enum(["data", "allocated"]).default("data"),
+  /** vSphere: bytes that every datastore shows as free; absent: what is free on this machine. */
+  datastoreFree: z.number().int().min(0).optional(),
 });
 
 const rulesDocument = z.strictObject({

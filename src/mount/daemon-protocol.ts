@@ -11,6 +11,10 @@ export interface MountRequest {
   readonly session: string;
   /** Canonical. */
   readonly mountPoint: string;
+  /** That directory was made for this mount, and goes with it. */
+  readonly madeMountPoint: boolean;
+  /** Say "prepared" before the snapshot, and wait for "proceed". */
+  readonly waitsForTurn: boolean;
   readonly connection: {
     readonly name: string;
     readonly url: string;
@@ -25,12 +29,24 @@ export interface MountRequest {
   readonly settings: Settings;
 }
 
+/** What a VM has in common with others: limits count by it. */
+export interface VmPlace {
+  /** By the server's own id. */
+  readonly host: string | undefined;
+  /** Names of datastores or storage repositories. */
+  readonly storages: readonly string[];
+}
+
 export type ToDaemon =
-  { readonly type: "mount"; readonly request: MountRequest } | { readonly type: "cancel"; readonly signal: number };
+  | { readonly type: "mount"; readonly request: MountRequest }
+  | { readonly type: "proceed" }
+  | { readonly type: "cancel"; readonly signal: number };
 
 export type FromDaemon =
   | { readonly type: "listening" }
   | { readonly type: "log"; readonly line: string }
   | { readonly type: "progress"; readonly what: string; readonly percent: number | undefined }
+  /** Everything that needs no snapshot is done. */
+  | { readonly type: "prepared"; readonly place: VmPlace }
   | { readonly type: "ready"; readonly status: SessionStatus }
   | { readonly type: "failed"; readonly error: ErrorFacts };

@@ -9,7 +9,7 @@ import { chooseFuseDriver } from "./choose-fuse-driver.js";
 import { ControlServer } from "./control-server.js";
 import type { ControlMessage } from "./control-protocol.js";
 import { DaemonLog, pruneLogs } from "./daemon-log.js";
-import type { FromDaemon, MountRequest, ToDaemon } from "./daemon-protocol.js";
+import type { FromDaemon, MountRequest, ToDaemon, VmPlace } from "./daemon-protocol.js";
 import { MountSession } from "./mount-session.js";
 import type { MountContext } from "./mount-steps.js";
 import type { MountedSession } from "./mounted-session.js";
@@ -75,6 +75,7 @@ async function serve(request: MountRequest, parent: ParentChannel): Promise<void
       logger,
       onProgress: progress.report,
       signal: signals.givenUp,
+      ...(request.waitsForTurn && { awaitTurn: (place: VmPlace) => parent.turn(place, signals.givenUp) }),
     });
     await serveUntilUnmounted(session, { paths, request, logger, parent, progress, signals });
   } catch (error) {
@@ -231,6 +232,25 @@ class ParentChannel {
     });
     await this.send({ type: "listening" });
     return asked;
+  }
+
+  /** Says that only the snapshot is missing, and waits until it may be made. @throws the reason of `signal` */
+  async turn(place: VmPlace, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    const allowed = new Promise<void>((resolve, reject) => {
+      process.on("message", (message) => {
+        if ((message as ToDaemon).type === "proceed") resolve();
+      });
+      signal.addEventListener(
+        "abort",
+        () => {
+          reject(signal.reason as Error);
+        },
+        { once: true },
+      );
+    });
+    await this.send({ type: "prepared", place });
+    await allowed;
   }
 
   /** `callback` hears, once, that the parent wants to stop or is gone. */

@@ -26,7 +26,10 @@ import {
   showTree,
 } from "./mount-steps.js";
 import type { MountedSession } from "./mounted-session.js";
+import { readyToFreeze } from "./ready-to-freeze.js";
+import { removeEmptyFolder } from "./made-folder.js";
 import { resolveVm } from "./resolve-vm.js";
+import { betweenHooks } from "./snapshot-hooks.js";
 import { SnapshotWatch } from "./snapshot-watch.js";
 import { StatePaths } from "./state-paths.js";
 import { wholeVm } from "./whole-vm.js";
@@ -94,6 +97,7 @@ export class MountSession implements MountedSession {
   static async #build(context: MountContext, undo: CleanupStack): Promise<MountSession> {
     const { request, logger, signal } = context;
     const paths = new StatePaths(request.settings);
+    if (request.madeMountPoint) undo.add("remove the folder", () => removeEmptyFolder(request.mountPoint));
     const lockHolder = {
       session: request.session,
       mountPoint: request.mountPoint,
@@ -134,9 +138,12 @@ export class MountSession implements MountedSession {
       await journal[Symbol.asyncDispose]();
     });
     undo.add("let vCenter move the disks again", () => transports.endAccess());
+    await readyToFreeze(vm, hypervisor, context);
     await transports.prepareAccess(signal);
     undo.add("remove the snapshot", () => snapshots.remove());
-    const facts = await freeze(hypervisor, snapshots, vm, context);
+    const facts = await betweenHooks(context, vm, hypervisor.snapshots, () =>
+      freeze(hypervisor, snapshots, vm, context),
+    );
     undo.add("close the disks", () => transports.closeDisks());
     const stack = new BlockStack(request.settings, logger);
     logger.info(`Block stack: ${stack.describe()}`);

@@ -25,7 +25,7 @@ import { VERSION } from "../version.js";
 import type { BlockStack, StackedDisk } from "./block-stack.js";
 import { journaledServer } from "./connection.js";
 import type { DiskStatus } from "./control-protocol.js";
-import type { MountRequest } from "./daemon-protocol.js";
+import type { MountRequest, VmPlace } from "./daemon-protocol.js";
 import type { DiskTransports } from "./disk-transports.js";
 import { asItLiesThere, type Frozen } from "./frozen.js";
 import { memoryShares } from "./memory-shares.js";
@@ -44,6 +44,8 @@ export interface MountContext {
   readonly onProgress: (progress: Progress) => void;
   /** Aborted to give up before the mount is ready. */
   readonly signal: AbortSignal;
+  /** Resolves when the snapshot may be made; absent: at once. */
+  readonly awaitTurn?: ((place: VmPlace) => Promise<void>) | undefined;
 }
 
 export interface ShownDisk extends StackedDisk {
@@ -78,6 +80,7 @@ export async function openJournal(
       event: "planned",
       facts: {
         mountPoint: request.mountPoint,
+        ...(request.madeMountPoint && { madeMountPoint: true }),
         host: hostname(),
         pid: process.pid,
         server: journaledServer({ ...request.connection, password: new Secret("") }),
@@ -115,6 +118,7 @@ export function newSnapshotSession(
     kind: settings["snapshot.kind"],
     retry: serverRetryPolicy(settings),
     createTimeoutMs: settings["snapshot.timeout"],
+    quiesceTimeoutMs: settings["snapshot.quiesce_timeout"],
     removeTimeoutMs: settings["snapshot.remove_timeout"],
     onProgress: context.onProgress,
   });

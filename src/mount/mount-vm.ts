@@ -50,6 +50,8 @@ export async function mountVm(text: string, where: string, options: MountVmOptio
     {
       session: options.daemon.session,
       mountPoint,
+      madeMountPoint: false,
+      waitsForTurn: false,
       connection: { ...connection, password: password.reveal() },
       locator: { form: locator.form, text },
       settings: config.settings,

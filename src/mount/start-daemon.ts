@@ -5,7 +5,7 @@ import type { Logger } from "../log.js";
 import { leaveCgroup } from "./cgroup.js";
 import type { SessionStatus } from "./control-protocol.js";
 import { daemonEnded } from "./daemon-process.js";
-import type { FromDaemon, MountRequest, ToDaemon } from "./daemon-protocol.js";
+import type { FromDaemon, MountRequest, ToDaemon, VmPlace } from "./daemon-protocol.js";
 import type { DaemonEnd, LaunchedDaemon } from "./launch-daemon.js";
 
 /** A daemon that was told to stop removes its snapshot first; then it is left alone, and the journal remembers. */
@@ -23,6 +23,8 @@ export interface StartOptions {
   readonly onProgress: (what: string, percent: number | undefined) => void;
   /** Aborted with a CancelledError by SIGINT, SIGTERM or SIGHUP. */
   readonly signal: AbortSignal;
+  /** With `waitsForTurn`: resolves when the daemon may make its snapshot. */
+  readonly onPrepared?: ((place: VmPlace) => Promise<void>) | undefined;
   /** Shorter in tests. */
   readonly limits?: typeof LIMITS;
 }
@@ -101,6 +103,11 @@ function outcomeOf(
           break;
         case "progress":
           options.onProgress(from.what, from.percent);
+          break;
+        case "prepared":
+          options.onPrepared?.(from.place).then(() => {
+            tell(child, { type: "proceed" });
+          }, reject);
           break;
         case "ready":
           resolve(from.status);

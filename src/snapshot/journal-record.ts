@@ -8,6 +8,8 @@ export const JOURNAL_VERSION = 1;
 /** What a later run needs to find the server and the VM again, without secrets. */
 export const sessionFactsSchema = z.object({
   mountPoint: z.string(),
+  /** Whether that directory was made for the mount, and goes with it. */
+  madeMountPoint: z.boolean().optional(),
   host: z.string(),
   pid: z.number().int(),
   server: z.object({

@@ -20,6 +20,7 @@ export interface SessionOptions {
   readonly kind: SnapshotKind;
   readonly retry: RetryPolicy;
   readonly createTimeoutMs: number;
+  readonly quiesceTimeoutMs: number;
   readonly removeTimeoutMs: number;
   readonly onProgress: (progress: Progress) => void;
 }
@@ -33,6 +34,8 @@ export type SessionState =
 
 /** A guest that failed to freeze gets one more chance: a busy moment passes, a broken script does not. */
 const QUIESCE_ATTEMPTS = 2;
+/** Of the time for a snapshot, what quiescing may take at most: the rest is for one without it. */
+const QUIESCE_SHARE = 2 / 3;
 
 /**
  * One run from "create snapshot" to "snapshot removed". Every step that changes the server is journaled: the intent
@@ -100,19 +103,47 @@ export class SnapshotSession {
     signal: AbortSignal,
   ): Promise<{ snapshot: Snapshot; consistency: Consistency }> {
     for (let attempt = 1; ; attempt++) {
+      const tooLong = this.#quiesceDeadline();
       try {
-        return { snapshot: await this.#createOnce(true, signal), consistency: "quiesced" };
+        const snapshot = await this.#createOnce(true, AbortSignal.any([signal, tooLong]));
+        return { snapshot, consistency: "quiesced" };
       } catch (error) {
         if (!(error instanceof QuiesceError)) throw error;
-        if (attempt < QUIESCE_ATTEMPTS) {
+        // A guest that hangs once hangs twice.
+        if (attempt < QUIESCE_ATTEMPTS && !tooLong.aborted) {
           this.#options.logger.warn(`${error.message}; trying once more`);
           continue;
         }
         if (onFailure === "fail") throw error;
+        const late = tooLong.aborted ? await this.#madeAfterAll(signal) : undefined;
+        if (late !== undefined) return { snapshot: late, consistency: late.quiesced ? "quiesced" : "crash" };
         this.#warnCrash(errorChain(error));
         return { snapshot: await this.#createOnce(false, signal), consistency: "crash" };
       }
     }
+  }
+
+  /** A task that nobody could cancel may end well after all; another one beside it would be refused. */
+  async #madeAfterAll(signal: AbortSignal): Promise<Snapshot | undefined> {
+    const { hypervisor, vm, onProgress } = this.#options;
+    const settled = (): Promise<void> => hypervisor.settleSnapshots(vm.identity.ref, { signal, onProgress });
+    await retry(settled, this.#retrying("Waiting for the cancelled snapshot task", signal));
+    return (await this.#find(signal))[0];
+  }
+
+  #quiesceDeadline(): AbortSignal {
+    const { vm, quiesceTimeoutMs, createTimeoutMs } = this.#options;
+    const limitMs = Math.min(quiesceTimeoutMs, createTimeoutMs * QUIESCE_SHARE);
+    return deadline(
+      limitMs,
+      () =>
+        new QuiesceError(
+          `Cannot quiesce the guest of "${vm.identity.name}": it took longer than ${limitMs / 1000} s, and the snapshot task was cancelled`,
+          {
+            hint: "Look at the freeze scripts in the guest: it may still be frozen. snapshot.quiesce_timeout sets the limit",
+          },
+        ),
+    );
   }
 
   #warnCrash(reason: string): void {

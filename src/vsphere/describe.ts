@@ -4,6 +4,7 @@ import { childrenNamed, isTrue, textAt, toBytes, toInteger } from "./element.js"
 import { type Lineage, lineagesOf } from "./inventory-tree.js";
 import type { ObjectProperties, PropertyCollector } from "./property-collector.js";
 import type { MoRef } from "./soap-message.js";
+import { datastoresOf, storagesOf } from "./storages.js";
 import { parseDisks, parseNetworkCards } from "./virtual-devices.js";
 import { IDENTITY_PATHS, toIdentity } from "./vm-identity.js";
 
@@ -30,6 +31,8 @@ const STATE_PATHS = [
   "runtime.question",
   "guest.toolsRunningStatus",
   "disabledMethod",
+  "runtime.host",
+  "datastore",
 ] as const;
 
 export interface DescribedVm {
@@ -45,9 +48,14 @@ export async function describe(
 ): Promise<DescribedVm> {
   const now = await properties.ofObject(at.vm, [...IDENTITY_PATHS, ...STATE_PATHS, ...HARDWARE_PATHS], signal);
   const frozen = at.snapshot === undefined ? now : await properties.ofObject(at.snapshot, HARDWARE_PATHS, signal);
-  const lineages = await lineagesOf([now], properties, signal);
+  const [lineages, datastores] = await Promise.all([
+    lineagesOf([now], properties, signal),
+    frozen === now ? datastoresOf(now, properties, signal) : undefined,
+  ]);
   const lineage = lineages.get(now.obj.id) ?? { names: [now.obj.id], datacenterPath: undefined, datacenterDepth: 0 };
-  return { description: toDescription(now, frozen, lineage), lineage };
+  const description = toDescription(now, frozen, lineage);
+  const storages = datastores === undefined ? undefined : storagesOf(description, datastores);
+  return { description: { ...description, ...(storages !== undefined && { storages }) }, lineage };
 }
 
 function toDescription(now: ObjectProperties, frozen: ObjectProperties, lineage: Lineage): VmDescription {
@@ -78,7 +86,14 @@ function toDescription(now: ObjectProperties, frozen: ObjectProperties, lineage:
     toolsRunning: state.get("guest.toolsRunningStatus")?.text === "guestToolsRunning",
     consolidationNeeded: isTrue(state.get("runtime.consolidationNeeded")),
     snapshotObstacles: obstacles(now),
+    ...hostOf(now),
   };
+}
+
+/** A VM that is off has a host too, which does nothing for it. */
+function hostOf({ values }: ObjectProperties): Pick<VmDescription, "host"> {
+  const host = values.get("runtime.host");
+  return host === undefined || values.get("runtime.powerState")?.text !== "poweredOn" ? {} : { host: host.text };
 }
 
 /** The configuration file; a VM without a readable configuration still says it in its summary. */

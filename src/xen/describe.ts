@@ -2,7 +2,7 @@ import { NotFoundError } from "../errors.js";
 import type { CallOptions, NetworkCard, VmDescription } from "../hypervisor.js";
 import { bytes } from "../units.js";
 import { guestOf, isVm, needVm, toIdentity, unlessGone } from "./inventory.js";
-import { parentChain, snapshotObstacles } from "./obstacles.js";
+import { parentChain, snapshotObstacles, storagesOf } from "./obstacles.js";
 import type { SnapshotSupport } from "./storage.js";
 import { describeDisk, loadDisks, type VmDisk } from "./vm-disks.js";
 import { integer, isSet, list, map, reference, references, text, toRecord } from "./xapi/fields.js";
@@ -53,6 +53,8 @@ export async function describe(
     consolidationNeeded: false,
     snapshotObstacles: frozen === now ? snapshotObstacles({ vm: now.record, disks, parents }, scope) : [],
     ...whyNotQuiesced(now.record, xapi),
+    ...hostOf(now.record),
+    ...(frozen === now && { storages: storagesOf(disks, support) }),
   };
   return { description, ref: frozen.ref, record: frozen.record, disks };
 }
@@ -96,6 +98,11 @@ async function loadCards(vm: XapiRecord, xapi: Pick<Xapi, "call">, options: Call
   };
   const cards = await Promise.all(references(vm, "VIFs").map((ref) => unlessGone(() => one(ref))));
   return cards.filter((card) => card !== undefined).sort((a, b) => (a.label < b.label ? -1 : 1));
+}
+
+function hostOf(vm: XapiRecord): Pick<VmDescription, "host"> {
+  const host = reference(vm, "resident_on");
+  return host === undefined ? {} : { host };
 }
 
 function hasDrivers(guest: XapiRecord | undefined): boolean {

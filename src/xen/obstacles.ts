@@ -1,5 +1,6 @@
 import type { CallOptions } from "../hypervisor.js";
 import { printable } from "../printable.js";
+import { freeAfterSnapshot, type StorageRoom } from "../storage-room.js";
 import { unlessGone } from "./inventory.js";
 import { freeBytes, isThin, type SnapshotSupport, whyNoSnapshot } from "./storage.js";
 import type { VmDisk } from "./vm-disks.js";
@@ -63,23 +64,27 @@ export function snapshotObstacles(
       found.push(`its disk "${name}" depends on a chain of ${depth} images, and the storage refuses longer ones`);
     }
   });
-  return [...found, ...fullStorages(disks, support)];
+  return [...found, ...fullStorages(storagesOf(disks, support))];
 }
 
-/** On block devices a snapshot sets the disk's whole size aside. */
-function fullStorages(disks: readonly VmDisk[], support: SnapshotSupport): string[] {
-  const needed = new Map<string, { readonly sr: XapiRecord; bytes: number }>();
+/** Where the disks lie of which a snapshot is made; on block devices it sets a disk's whole size aside. */
+export function storagesOf(disks: readonly VmDisk[], support: SnapshotSupport): StorageRoom[] {
+  const found = new Map<string, { name: string; free: number | undefined; setAside: number }>();
   for (const { srRef, sr, vdi } of disks) {
-    if (isThin(sr) !== false || whyNoSnapshot(vdi, sr, support) !== undefined) continue;
-    const one = needed.get(srRef) ?? { sr, bytes: 0 };
-    one.bytes += integer(vdi, "virtual_size") ?? 0;
-    needed.set(srRef, one);
+    if (whyNoSnapshot(vdi, sr, support) !== undefined) continue;
+    const one = found.get(srRef) ?? { name: text(sr, "name_label"), free: freeBytes(sr), setAside: 0 };
+    if (isThin(sr) === false) one.setAside += integer(vdi, "virtual_size") ?? 0;
+    found.set(srRef, one);
   }
-  return [...needed.values()].flatMap(({ sr, bytes }) => {
-    const free = freeBytes(sr);
-    if (free === undefined || free >= bytes) return [];
+  return [...found.values()];
+}
+
+function fullStorages(storages: readonly StorageRoom[]): string[] {
+  return storages.flatMap((storage) => {
+    const left = freeAfterSnapshot(storage);
+    if (storage.setAside === 0 || left === undefined || left >= 0) return [];
     return [
-      `the storage repository "${text(sr, "name_label")}" sets whole disks aside and has ${free} bytes free, but a snapshot takes ${bytes}`,
+      `the storage repository "${storage.name}" sets whole disks aside and has ${storage.free ?? 0} bytes free, but a snapshot takes ${storage.setAside}`,
     ];
   });
 }

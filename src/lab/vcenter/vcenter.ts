@@ -90,7 +90,7 @@ export class VCenter {
     const node = this.tree.get(ref);
     if (node === undefined) return undefined;
     if (node.machine !== undefined) return machineObject(node, node.machine, this.tree, this.tasks);
-    return siteObject(node, this.tree, this.world, this.tasks);
+    return siteObject(node, this.tree, this.world, this.tasks, this.rules.settings.datastoreFree);
   }
 
   #serviceObject(ref: string): ManagedObject | undefined {

@@ -11,11 +11,17 @@ import type { InventoryTree, Node } from "./tree.js";
 type Properties = Record<string, () => Value | undefined>;
 
 /** Everything of the inventory that is not a machine: folders, the datacenter, one host, its pool, the datastores. */
-export function siteObject(node: Node, tree: InventoryTree, world: World, tasks: Tasks): ManagedObject {
-  return managedObject(node.ref, { ...entityProperties(node, tasks), ...ownProperties(node, tree, world) });
+export function siteObject(
+  node: Node,
+  tree: InventoryTree,
+  world: World,
+  tasks: Tasks,
+  freeBytes: number | undefined,
+): ManagedObject {
+  return managedObject(node.ref, { ...entityProperties(node, tasks), ...ownProperties(node, tree, world, freeBytes) });
 }
 
-function ownProperties(node: Node, tree: InventoryTree, world: World): Properties {
+function ownProperties(node: Node, tree: InventoryTree, world: World, freeBytes: number | undefined): Properties {
   const machines = () => tree.machines.map(({ ref }) => ref);
   const datastores = () => tree.datastores.map(({ ref }) => ref);
   const networks = () => [tree.network.ref];
@@ -51,7 +57,7 @@ function ownProperties(node: Node, tree: InventoryTree, world: World): Propertie
         vm: machines,
       };
     case "Datastore":
-      return datastoreProperties(node, tree, world);
+      return datastoreProperties(node, tree, world, freeBytes);
     default:
       return {};
   }
@@ -83,11 +89,11 @@ function hostProperties(node: Node): Properties {
   };
 }
 
-function datastoreProperties(node: Node, tree: InventoryTree, world: World): Properties {
+function datastoreProperties(node: Node, tree: InventoryTree, world: World, freeBytes?: number): Properties {
   const url = `ds:///vmfs/volumes/${node.ref.ref}/`;
   const room = () => {
     const { bsize, blocks, bavail } = statfsSync(join(world.directory, nameOf(node, world)));
-    return { capacity: blocks * bsize, freeSpace: bavail * bsize };
+    return { capacity: blocks * bsize, freeSpace: freeBytes ?? bavail * bsize };
   };
   return {
     info: () =>

@@ -90,7 +90,7 @@ void t.test("an abort in mid-create ends it, and removes what the server made", 
 
 void t.test("a create that takes too long ends with a message that says so", async (t) => {
   for (const when of ["hang", "hang after"] as const) {
-    const { session, server, left } = await stage({ createTimeoutMs: 30 });
+    const { session, server, left } = await stage({ createTimeoutMs: 30, quiesce: "off" });
     server.break({ method: "createSnapshot", call: 1, when });
     const error = await failureOf(session.create(signal));
     t.match(error, { name: "SnapshotError", message: /it took longer than 0.03 s/, hint: /snapshot.timeout/ });
