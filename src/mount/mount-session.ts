@@ -5,7 +5,7 @@ import type { MountEnd, Mounted } from "../fs/fuse-driver.js";
 import type { Hypervisor } from "../hypervisor.js";
 import type { Logger } from "../log.js";
 import type { FileJournal } from "../snapshot/journal.js";
-import { VmLock } from "../snapshot/lock.js";
+import { type LockHolder, VmLock } from "../snapshot/lock.js";
 import type { SnapshotSession } from "../snapshot/session.js";
 import { BlockStack } from "./block-stack.js";
 import { openHypervisor } from "./connection.js";
@@ -98,12 +98,7 @@ export class MountSession implements MountedSession {
     const { request, logger, signal } = context;
     const paths = new StatePaths(request.settings);
     if (request.madeMountPoint) undo.add("remove the folder", () => removeEmptyFolder(request.mountPoint));
-    const lockHolder = {
-      session: request.session,
-      mountPoint: request.mountPoint,
-      pid: process.pid,
-      since: new Date().toISOString(),
-    };
+    const lockHolder = holderOf(request);
     undo.use("release the mount point", await VmLock.takeMountPoint(paths.locks, lockHolder));
     await checkMountPoint(request.mountPoint);
     const connection = { ...request.connection, password: new Secret(request.connection.password) };
@@ -290,6 +285,10 @@ export class MountSession implements MountedSession {
       ? `Unmounted "${request.mountPoint}"; there was no snapshot of "${name}"`
       : `Unmounted "${request.mountPoint}" and removed the snapshot of "${name}"`;
   }
+}
+
+function holderOf({ session, mountPoint }: MountContext["request"]): LockHolder {
+  return { session, mountPoint, pid: process.pid, since: new Date().toISOString() };
 }
 
 /** Undefined when there is no snapshot to watch. */
