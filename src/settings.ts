@@ -13,6 +13,10 @@ const octalMode = parsed('Write octal read bits such as "0440"', (text) => {
   throw new RangeError(`Cannot use "${text}" as a file mode: write octal read bits such as "0440"`);
 });
 
+/** VMware Consolidated Backup's four words for who makes the snapshot of a backup, and who removes it. */
+export const SNAPSHOT_POLICIES = ["automatic", "manual", "createonly", "deleteonly"] as const;
+export type SnapshotPolicy = (typeof SNAPSHOT_POLICIES)[number];
+
 /**
  * Every setting, once: key in the TOML file, default of root (personal-defaults.ts has those of others), environment
  * variable, meaning. Sizes take B, KiB, MiB, GiB, TiB;
@@ -135,6 +139,43 @@ export const SETTINGS = {
     "disks",
     "VMMOUNT_SNAPSHOT_KIND",
     "Xen only; disks: of the VM as it is; memory: it stands still meanwhile, so all disks are of one moment; offline: it is shut down, frozen and started again",
+  ),
+  "snapshot.policy": setting(
+    z.enum(SNAPSHOT_POLICIES),
+    "automatic",
+    "VMMOUNT_SNAPSHOT_POLICY",
+    "automatic: create, and delete at umount; manual: use one that is there, and keep it; createonly: create, and keep it; deleteonly: use one that is there, and delete it at umount",
+  ),
+  "snapshot.use": setting(
+    z.string().max(80),
+    "",
+    "VMMOUNT_SNAPSHOT_USE",
+    "name or id of the snapshot that manual and deleteonly use; empty: the one that createonly kept, or one named _VCB-BACKUP_",
+  ),
+  // A week: no backup takes that long, and a snapshot of that age has grown to be a danger to its datastore.
+  "snapshot.max_age": setting(
+    timeoutMs,
+    "7d",
+    "VMMOUNT_SNAPSHOT_MAX_AGE",
+    "age at which a snapshot of ours counts as forgotten, whoever made it; written into its description",
+  ),
+  "preexisting.mount": setting(
+    z.enum(["fail", "repair", "delete"]),
+    "repair",
+    "VMMOUNT_PREEXISTING_MOUNT",
+    "an earlier mount on the same directory; fail: refuse; repair: clean up one whose process is dead; delete: unmount also a living one of the same VM",
+  ),
+  "preexisting.snapshot": setting(
+    z.enum(["fail", "delete-own", "delete"]),
+    "delete-own",
+    "VMMOUNT_PREEXISTING_SNAPSHOT",
+    "an earlier backup snapshot of the VM; fail: refuse; delete-own: remove those that this host made and no process holds; delete: also those of other hosts",
+  ),
+  "preexisting.any_owner": setting(
+    flag,
+    false,
+    "VMMOUNT_ANY_OWNER",
+    "with preexisting.snapshot = delete: also snapshots named like those of a backup without a mark of ours",
   ),
   "snapshot.timeout": setting(timeoutMs, "15m", "VMMOUNT_SNAPSHOT_TIMEOUT", "how long creating a snapshot may take"),
   // Consolidation of a busy VM with a large delta is known to take hours; giving up early leaves it running unwatched.

@@ -11,6 +11,11 @@ interface MountFlags extends CommonOptions {
   readonly quiesce?: string;
   readonly beforeSnapshot?: string;
   readonly afterSnapshot?: string;
+  readonly policy?: string;
+  readonly useSnapshot?: string;
+  readonly preexistingMount?: string;
+  readonly preexistingSnapshot?: string;
+  readonly anyOwner?: boolean;
   readonly memory?: boolean;
   readonly offline?: boolean;
   readonly allowOther?: boolean;
@@ -50,6 +55,14 @@ export function addMount(program: Command, edge: ProcessEdge): void {
     .argument("<vm>", "the VM: /dc/folder/name (Xen: /name), name:, uuid:, instanceuuid:, moref:, ipaddr:, vmx: …")
     .argument("<directory>", "an existing, empty directory")
     .option("--quiesce <auto|require|off>", "ask the guest to flush its file systems (default auto)")
+    .option(
+      "--policy <automatic|manual|createonly|deleteonly>",
+      "who makes the snapshot, and who removes it (default automatic: vmmount both)",
+    )
+    .option("--use-snapshot <name|id>", "manual, deleteonly: the snapshot to show (default: the one createonly kept)")
+    .option("--preexisting-mount <fail|repair|delete>", "an earlier mount there (default repair: only a dead one goes)")
+    .option("--preexisting-snapshot <fail|delete-own|delete>", "an earlier backup's snapshot (default delete-own)")
+    .option("--any-owner", "with --preexisting-snapshot delete: also one that only its name tells to be a backup's")
     .addOption(
       new Option("--memory", "Xen: let the guest stand still meanwhile, so that all disks are of one moment").conflicts(
         "offline",
@@ -93,6 +106,11 @@ async function mountWith(daemon: LaunchedDaemon, { vm, directory, flags, edge }:
   const named = sesamOptions(flags.option);
   const context = createContext(edge, flags, [
     { key: "snapshot.quiesce", value: flags.quiesce ?? named.quiesce, flag: "--quiesce" },
+    { key: "snapshot.policy", value: flags.policy, flag: "--policy" },
+    { key: "snapshot.use", value: flags.useSnapshot, flag: "--use-snapshot" },
+    { key: "preexisting.mount", value: flags.preexistingMount, flag: "--preexisting-mount" },
+    { key: "preexisting.snapshot", value: flags.preexistingSnapshot, flag: "--preexisting-snapshot" },
+    { key: "preexisting.any_owner", value: flags.anyOwner, flag: "--any-owner" },
     { key: "snapshot.kind", ...kindFlag(flags) },
     { key: "mount.transport", value: flags.transport ?? named.transport, flag: "--transport" },
     { key: "hooks.before_snapshot", value: flags.beforeSnapshot, flag: "--before-snapshot" },

@@ -212,6 +212,25 @@ export function refuseSnapshotKind(server: ConfiguredServer, settings: Settings)
   });
 }
 
+/**
+ * A folder has no snapshots to use or to keep, and one that is there already was made in its own way.
+ * @throws UsageError
+ */
+export function refuseSnapshotPolicy(server: ConfiguredServer, settings: Settings): void {
+  const policy = settings["snapshot.policy"];
+  if (policy === "automatic") return;
+  if (isDirUrl(server.url)) {
+    throw new UsageError(`Cannot use the policy ${policy} with "${server.url}": a folder of VMs has no snapshots`, {
+      hint: "Leave out --policy, or set snapshot.policy to automatic",
+    });
+  }
+  const kind = settings["snapshot.kind"];
+  if (policy === "createonly" || kind === "disks") return;
+  throw new UsageError(`Cannot use --${kind} with the policy ${policy}: it makes no snapshot`, {
+    hint: `Leave one of them out`,
+  });
+}
+
 /** What the journal keeps of a connection. */
 export function journaledServer(connection: Connection): SessionFacts["server"] {
   const { name, url, user, fingerprint, caFile, insecure } = connection;

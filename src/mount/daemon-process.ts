@@ -37,12 +37,12 @@ export async function daemonAt(pid: number, session: string): Promise<DaemonProc
   return uid === undefined ? undefined : { pid, uid: Number(uid) };
 }
 
-/** The daemon of a session, wherever it keeps its files; processes of other users do not count. */
-export async function findDaemon(session: string, uid: number): Promise<DaemonProcess | undefined> {
+/** The daemon of a session, wherever it keeps its files; with a user, processes of others do not count. */
+export async function findDaemon(session: string, uid: number | "any user"): Promise<DaemonProcess | undefined> {
   for (const name of await readdir("/proc")) {
     if (!/^\d+$/.test(name)) continue;
     const daemon = await daemonAt(Number(name), session);
-    if (daemon?.uid === uid) return daemon;
+    if (daemon !== undefined && (uid === "any user" || daemon.uid === uid)) return daemon;
   }
   return undefined;
 }

@@ -1,8 +1,8 @@
-import type { Config } from "../config.js";
 import { deadline } from "../deadline.js";
 import { BusyError, CancelledError, RefusedError, UnreachableError } from "../errors.js";
 import { mountCalls } from "../fs/fuse/mount-rights.js";
 import type { Logger } from "../log.js";
+import type { Settings } from "../settings.js";
 import { askUmount, nobodyListens } from "./control-client.js";
 import { controlEndpoint } from "./control-endpoint.js";
 import { daemonEnded, type DaemonProcess } from "./daemon-process.js";
@@ -10,7 +10,7 @@ import { busyMount } from "./holders.js";
 import type { StatePaths } from "./state-paths.js";
 
 export interface DaemonUnmountOptions {
-  readonly config: Config;
+  readonly settings: Settings;
   readonly paths: StatePaths;
   readonly logger: Logger;
   readonly force: boolean;
@@ -66,14 +66,14 @@ export async function unmountByHand(
   { pid }: DaemonProcess,
   session: string,
   mountPoint: string,
-  { config, force, signal, onProgress }: DaemonUnmountOptions,
+  { settings, force, signal, onProgress }: DaemonUnmountOptions,
 ): Promise<void> {
   // Its own way to unmount while files are open: their readers get errors, and the snapshot is removed.
   if (force) terminate(pid);
   else await plainUnmount(mountPoint);
   onProgress(`Waiting for mount daemon ${pid}, which removes its snapshot`, undefined);
   const late = deadline(
-    config.settings["snapshot.remove_timeout"],
+    settings["snapshot.remove_timeout"],
     () => new BusyError(`Unmounted "${mountPoint}", but its mount daemon, process ${pid}, does not end`),
   );
   while (!(await daemonEnded(pid, session, LOOK_MS))) {

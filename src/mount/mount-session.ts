@@ -14,6 +14,7 @@ import { DiskTransports } from "./disk-transports.js";
 import type { Frozen } from "./frozen.js";
 import { busyMount } from "./holders.js";
 import { checkMountPoint } from "./mount-point.js";
+import { clearEarlier } from "./preexisting-snapshots.js";
 import {
   diskStatuses,
   freeze,
@@ -105,12 +106,13 @@ export class MountSession implements MountedSession {
     const hypervisor = undo.use("log out", await openHypervisor(connection, logger, signal));
     const identity = await resolveVm(hypervisor, { ...request.locator, server: request.connection.name }, { signal });
     const vm = await hypervisor.describeVm(identity.ref, { signal });
-    refuseHopeless(vm);
+    refuseHopeless(vm, request.settings["snapshot.policy"]);
     const vmKey = identity.instanceUuid ?? `${request.connection.url} ${identity.ref}`;
     undo.use(
       "release the VM",
       await VmLock.take({ directory: paths.locks, vm: vmKey, vmName: identity.name, holder: lockHolder }),
     );
+    await clearEarlier({ vm: identity, hypervisor, connection, paths }, context);
     const { settings, session } = request;
     const { program, onProgress } = context;
     const parts = { hypervisor, connection, settings, session, vm: identity.ref, logger, program, onProgress };
@@ -129,7 +131,7 @@ export class MountSession implements MountedSession {
     );
     const snapshots = newSnapshotSession(context, hypervisor, journal, vm);
     undo.add("close the journal", async () => {
-      if (["planned", "removed"].includes(snapshots.state.name)) await journal.erase();
+      if (["planned", "removed", "kept"].includes(snapshots.state.name)) await journal.erase();
       await journal[Symbol.asyncDispose]();
     });
     undo.add("let vCenter move the disks again", () => transports.endAccess());
@@ -146,7 +148,7 @@ export class MountSession implements MountedSession {
     const archives = await wholeVm({ hypervisor, facts, settings }, configFiles, disks);
     const mounted = await showTree({ context, hypervisor, facts, configFiles, archives, disks }, undo);
     const watch = watchSnapshot(facts, hypervisor, stack, logger);
-    await journal.append({ event: "serving", disks: disks.length });
+    await snapshots.served(disks.length);
     logger.info(
       `Serving ${disks.length} disks of "${identity.name}" on "${request.mountPoint}" (${mounted.description})`,
     );
@@ -243,7 +245,10 @@ export class MountSession implements MountedSession {
     const { name } = vm.identity;
     this.#state = "removing";
     const { name: snapshot } = this.#facts.snapshot;
-    const next = snapshot === undefined ? "there is no snapshot to remove" : `removing snapshot "${snapshot}"`;
+    const next =
+      snapshot === undefined
+        ? "there is no snapshot to remove"
+        : `${this.#snapshots.removesSnapshot ? "removing" : "keeping"} snapshot "${snapshot}"`;
     logger.info(`Unmounted "${request.mountPoint}" (${reason}); ${next}`);
     await this.#journal.append({ event: "unmounting", reason }).catch((error: unknown) => {
       logger.warn(`Cannot write the journal: ${errorChain(error)}`);
@@ -264,7 +269,8 @@ export class MountSession implements MountedSession {
     }
     // Anything else that failed is a logout or a close, which the server's time-out settles.
     this.#state = "removed";
-    if (snapshot !== undefined) logger.info(`Removed the snapshot of "${name}"`);
+    const isKept = this.#snapshots.state.name === "kept";
+    if (snapshot !== undefined && !isKept) logger.info(`Removed the snapshot of "${name}"`);
     if (this.#watch?.isGone === true) {
       throw new DiskIoError(
         `The backup of "${name}" cannot be trusted: somebody else removed its snapshot while it was mounted`,
@@ -278,9 +284,10 @@ export class MountSession implements MountedSession {
     }
     if (degraded !== undefined) {
       throw new DiskIoError(`The backup of "${name}" is not complete: reading ${degraded}`, {
-        hint: `Mount the VM again and repeat the backup${snapshot === undefined ? "" : "; the snapshot of this one is removed"}`,
+        hint: `Mount the VM again and repeat the backup${snapshot === undefined || isKept ? "" : "; the snapshot of this one is removed"}`,
       });
     }
+    if (isKept) return `Unmounted "${request.mountPoint}" and kept snapshot "${snapshot ?? ""}" of "${name}"`;
     return snapshot === undefined
       ? `Unmounted "${request.mountPoint}"; there was no snapshot of "${name}"`
       : `Unmounted "${request.mountPoint}" and removed the snapshot of "${name}"`;

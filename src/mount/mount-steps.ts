@@ -17,8 +17,9 @@ import {
   type VmDescription,
 } from "../hypervisor.js";
 import type { Logger } from "../log.js";
-import { serverRetryPolicy } from "../settings.js";
+import { serverRetryPolicy, type SnapshotPolicy } from "../settings.js";
 import { FileJournal } from "../snapshot/journal.js";
+import { thisHost } from "../snapshot/host.js";
 import { snapshotName } from "../snapshot/ownership.js";
 import { SnapshotSession } from "../snapshot/session.js";
 import { VERSION } from "../version.js";
@@ -53,9 +54,9 @@ export interface ShownDisk extends StackedDisk {
   readonly key: string;
 }
 
-export function refuseHopeless(vm: VmDescription): void {
+export function refuseHopeless(vm: VmDescription, policy: SnapshotPolicy): void {
   const { name } = vm.identity;
-  const [obstacle] = vm.snapshotObstacles;
+  const [obstacle] = policy === "manual" || policy === "deleteonly" ? [] : vm.snapshotObstacles;
   if (obstacle !== undefined) throw new SnapshotError(`Cannot create a snapshot of "${name}": ${obstacle}`);
   if (vm.disks.every((disk) => disk.excludedBecause !== undefined)) {
     const reasons = vm.disks.map((disk) => `${disk.label}: ${disk.excludedBecause ?? ""}`).join("; ");
@@ -75,6 +76,8 @@ export async function openJournal(
 ): Promise<FileJournal> {
   const journal = await FileJournal.create(paths.journal(request.session), request.session);
   const { ref, instanceUuid, name, path, consolidationNeeded } = vm;
+  const policy = request.settings["snapshot.policy"];
+  const makes = server.makes === "supported" && (policy === "automatic" || policy === "createonly");
   try {
     await journal.append({
       event: "planned",
@@ -85,7 +88,8 @@ export async function openJournal(
         pid: process.pid,
         server: journaledServer({ ...request.connection, password: new Secret("") }),
         vm: { ref, name, path, ...(instanceUuid !== undefined && { instanceUuid }) },
-        ...(server.makes === "supported" && { snapshotName: snapshotName(request.session) }),
+        ...(makes && { snapshotName: snapshotName(request.session) }),
+        policy,
         ...(consolidationNeeded === true && { neededConsolidation: true }),
         ...(server.accessIdentity !== undefined && { accessIdentity: server.accessIdentity }),
         ...(server.mayAttach && { mayAttach: true }),
@@ -113,7 +117,16 @@ export function newSnapshotSession(
     hypervisor,
     journal,
     logger: context.logger,
-    ownership: { version: VERSION, host: hostname(), mountPoint, created: new Date().toISOString() },
+    ownership: {
+      version: VERSION,
+      ...thisHost(),
+      mountPoint,
+      created: new Date().toISOString(),
+      policy: settings["snapshot.policy"],
+      maxAgeMs: settings["snapshot.max_age"],
+    },
+    policy: settings["snapshot.policy"],
+    use: settings["snapshot.use"],
     quiesce: settings["snapshot.quiesce"],
     kind: settings["snapshot.kind"],
     retry: serverRetryPolicy(settings),
@@ -133,13 +146,18 @@ export async function freeze(
 ): Promise<Frozen> {
   if (hypervisor.snapshots === "none") return asItLiesThere(vm, logger);
   onProgress({ what: `Creating a snapshot of "${vm.identity.name}"`, percent: undefined });
-  const { snapshot, consistency } = await snapshots.create(signal);
-  logger.info(`Created snapshot "${snapshot.name}" of "${vm.identity.name}" (${consistency})`);
+  const { snapshot, consistency } = await snapshots.obtain(signal);
+  const isOurs = snapshots.state.name === "created";
+  logger.info(`${isOurs ? "Created" : "Using"} snapshot "${snapshot.name}" of "${vm.identity.name}" (${consistency})`);
   const frozen = await hypervisor.describeVm(vm.identity.ref, { signal, snapshot: snapshot.ref });
   // A server that hides the snapshot's hardware answers like one without disks: the backup would be empty and look well.
   const lost = vm.disks.filter(
     (disk) => disk.excludedBecause === undefined && !frozen.disks.some(({ key }) => key === disk.key),
   );
+  if (lost.length > 0 && !isOurs) {
+    const added = lost.map((disk) => ({ ...disk, excludedBecause: "it was added after the snapshot was made" }));
+    return { vm: { ...frozen, disks: [...frozen.disks, ...added] }, snapshot, consistency };
+  }
   if (lost.length > 0) {
     const labels = lost.map(({ label }) => label).join(", ");
     throw new IntegrityError(

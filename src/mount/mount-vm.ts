@@ -1,19 +1,25 @@
 import type { Config } from "../config.js";
-import { parseLocator } from "../locator.js";
+import { type Locator, parseLocator } from "../locator.js";
 import type { Logger } from "../log.js";
 import { poolSourceOf } from "../pool-source.js";
+import type { SessionFacts } from "../snapshot/journal-record.js";
 import { isXenUrl } from "../xen-url.js";
 import { checkFuseDriver } from "./choose-fuse-driver.js";
 import {
   chooseServer,
+  type Connection,
+  openHypervisor,
   prepareConnection,
   refuseSnapshotKind,
+  refuseSnapshotPolicy,
   refuseToQuiesce,
   type ServerChoice,
 } from "./connection.js";
 import type { SessionStatus } from "./control-protocol.js";
 import type { LaunchedDaemon } from "./launch-daemon.js";
 import { checkMountPoint } from "./mount-point.js";
+import { clearEarlierMount, type EarlierMount, findEarlierMount } from "./preexisting-mount.js";
+import { resolveVm } from "./resolve-vm.js";
 import { startDaemon } from "./start-daemon.js";
 import type { StatePaths } from "./state-paths.js";
 
@@ -34,17 +40,24 @@ export interface MountVmOptions {
  * @throws every failure after undoing what was made
  */
 export async function mountVm(text: string, where: string, options: MountVmOptions): Promise<SessionStatus> {
-  const { config, choice } = options;
+  const { config, choice, paths } = options;
   // Everything that can be wrong without a server is found before one is asked.
   const locator = parseLocator(text, new Set(config.servers.keys()));
-  const mountPoint = await checkMountPoint(where);
-  await checkFuseDriver(config.settings, mountPoint);
+  const earlier = await findEarlierMount(where, paths);
   const server = chooseServer(config, locator.server, choice);
+  // An earlier mount that may go is in the way until the server was asked about it.
+  let mountPoint = earlier === undefined ? await usableMountPoint(where, config) : earlier.mount.mountPoint;
   if (isXenUrl(server.url)) poolSourceOf(locator.form);
   refuseToQuiesce(server, config.settings);
   refuseSnapshotKind(server, config.settings);
-  await options.paths.prepare();
-  const { password, ...connection } = await prepareConnection(server, choice);
+  refuseSnapshotPolicy(server, config.settings);
+  await paths.prepare();
+  const prepared = await prepareConnection(server, choice);
+  if (earlier !== undefined) {
+    await makeWay(earlier, { ...locator, server: server.name }, prepared, options);
+    mountPoint = await usableMountPoint(where, config);
+  }
+  const { password, ...connection } = prepared;
   return startDaemon(
     options.daemon,
     {
@@ -58,4 +71,26 @@ export async function mountVm(text: string, where: string, options: MountVmOptio
     },
     options,
   );
+}
+
+async function usableMountPoint(where: string, { settings }: Config): Promise<string> {
+  const mountPoint = await checkMountPoint(where);
+  await checkFuseDriver(settings, mountPoint);
+  return mountPoint;
+}
+
+async function makeWay(
+  earlier: EarlierMount,
+  locator: Locator,
+  known: Connection,
+  options: MountVmOptions,
+): Promise<void> {
+  const { config, logger, signal } = options;
+  const isSameVm = async ({ vm, server }: SessionFacts): Promise<boolean> => {
+    if (server.url !== known.url) return false;
+    await using hypervisor = await openHypervisor(known, logger, signal);
+    const { ref, instanceUuid } = await resolveVm(hypervisor, locator, { signal });
+    return vm.ref === ref && vm.instanceUuid === instanceUuid;
+  };
+  await clearEarlierMount(earlier, config.settings["preexisting.mount"], isSameVm, { ...options, known, force: false });
 }

@@ -1,31 +1,22 @@
-import { rm } from "node:fs/promises";
 import type { Config } from "../config.js";
-import { deadline } from "../deadline.js";
-import {
-  BusyError,
-  errorChain,
-  errorFacts,
-  LeftoverError,
-  NotFoundError,
-  RefusedError,
-  UnreachableError,
-} from "../errors.js";
+import { BusyError, errorChain, errorFacts, LeftoverError, RefusedError, UnreachableError } from "../errors.js";
 import type { Logger } from "../log.js";
-import { retry } from "../retry.js";
-import { serverRetryPolicy } from "../settings.js";
-import { FileJournal } from "../snapshot/journal.js";
-import type { JournalRecord } from "../snapshot/journal-record.js";
-import { createdRef, planRecovery, removeSessionSnapshots } from "../snapshot/recovery.js";
-import { openHypervisor, prepareConnection, rememberedServer, type ServerChoice } from "./connection.js";
+import { type MountInfo, readMountInfo, topMountAt } from "../mount-info.js";
+import type { SessionFacts } from "../snapshot/journal-record.js";
+import {
+  type Connection,
+  openHypervisor,
+  prepareConnection,
+  rememberedServer,
+  type ServerChoice,
+} from "./connection.js";
 import { askUmount, nobodyListens } from "./control-client.js";
 import { controlEndpoint } from "./control-endpoint.js";
-import { daemonAt, daemonEnded, type DaemonProcess, findDaemon } from "./daemon-process.js";
-import { unmountByHand, unmountThrough } from "./daemon-unmount.js";
-import { detachDead } from "./dead-mount.js";
-import { detachLeftDisks, endLeftAccess, type LeftParts } from "./disk-transports.js";
-import { type MountInfo, readMountInfo, topMountAt } from "../mount-info.js";
-import { ownerOfMount, sessionOfMount } from "./mount-source.js";
+import { daemonAt, daemonEnded, type DaemonProcess } from "./daemon-process.js";
+import { unmountByHand } from "./daemon-unmount.js";
 import { canonicalMountPoint } from "./mount-point.js";
+import { sessionOfMount } from "./mount-source.js";
+import { endMount, ownMountAt, type RecoverOptions, recoverSession } from "./recover-session.js";
 import { listSessions, type SessionEntry } from "./session-list.js";
 import { isSessionId, type StatePaths } from "./state-paths.js";
 
@@ -35,6 +26,8 @@ export interface UnmountOptions {
   readonly choice: ServerChoice;
   readonly logger: Logger;
   readonly force: boolean;
+  /** A server that is known to be reached like this: its password need not be found again. */
+  readonly known?: Connection | undefined;
   /** Aborted with a CancelledError to stop waiting. */
   readonly signal?: AbortSignal | undefined;
   readonly onProgress: (what: string, percent: number | undefined) => void;
@@ -77,7 +70,7 @@ export async function unmountTarget(target: string, options: UnmountOptions): Pr
 
 export async function unmountSession(entry: SessionEntry, options: UnmountOptions): Promise<UnmountResult> {
   const mountPoint = entry.facts?.mountPoint ?? "";
-  if (!entry.isLive) return recoverSession(entry, options);
+  if (!entry.isLive) return recoverDead(entry, options);
   const user = process.geteuid?.() ?? 0;
   let goesOn = false;
   try {
@@ -93,7 +86,7 @@ export async function unmountSession(entry: SessionEntry, options: UnmountOption
     if (now === undefined) {
       const log = options.paths.log(entry.id);
       options.logger.warn(`The mount daemon ended before it could say whether every read had succeeded: see ${log}`);
-      const message = hasSnapshot(entry)
+      const message = endsSnapshot(entry)
         ? `Unmounted "${mountPoint}" and removed its snapshot`
         : `Unmounted "${mountPoint}"`;
       return { mountPoint, session: entry.id, message };
@@ -106,7 +99,7 @@ export async function unmountSession(entry: SessionEntry, options: UnmountOption
         hint: "It is being mounted or cleaned up: try again in a minute",
       });
     }
-    return await recoverSession(now, options);
+    return await recoverDead(now, options);
   } finally {
     if (!goesOn && entry.facts !== undefined && !(await daemonEnded(entry.facts.pid, entry.id))) {
       options.logger.debug(`The mount daemon ${entry.facts.pid} still runs`);
@@ -123,98 +116,39 @@ async function unmountUnheard(entry: SessionEntry, error: UnreachableError, opti
   const daemon = await daemonOf(entry);
   const mountPoint = entry.facts?.mountPoint ?? "";
   if (daemon === undefined || !nobodyListens(error) || (await ownMountAt(mountPoint, entry.id)) === undefined) return;
-  await unmountByHand(daemon, entry.id, mountPoint, options);
+  await unmountByHand(daemon, entry.id, mountPoint, { ...options, settings: options.config.settings });
 }
 
 /** A session whose daemon is gone: killed, crashed, or before a reboot. */
-async function recoverSession(entry: SessionEntry, options: UnmountOptions): Promise<UnmountResult> {
-  const { paths } = options;
-  const mountPoint = entry.facts?.mountPoint ?? "";
-  if (entry.damage !== undefined) {
-    throw new LeftoverError(`Cannot clean up session ${entry.id}: its journal is damaged (${entry.damage})`, {
-      hint: `Look for a snapshot named "vmmount-${entry.id}" and remove it by hand, then delete ${paths.journal(entry.id)}`,
-    });
-  }
-  await using journal = await takeOver(entry, paths);
-  if (journal === undefined) {
-    return { mountPoint, session: entry.id, message: `Session ${entry.id} of "${mountPoint}" is cleaned up already` };
-  }
-  await endMount(mountPoint, entry.id, options);
-  const records: JournalRecord[] = [];
-  for await (const record of journal.replay()) records.push(record);
-  const plan = planRecovery(records);
-  let removed = 0;
-  if (plan.facts?.mayAttach === true) await detachLeftDisks(leftParts(plan.facts, options));
-  if (plan.action === "remove-snapshot") {
-    // Not journaled: until the journal is erased it says that the snapshot may exist, and looking again is harmless.
-    removed = await removeThroughServer(entry.id, plan.facts, createdRef(records), options);
-  }
-  const identity = plan.facts?.accessIdentity;
-  if (plan.facts !== undefined && identity !== undefined) await endLeftAccess(identity, leftParts(plan.facts, options));
-  await rm(paths.controlSocket(entry.id), { force: true });
-  await journal.erase();
-  const what =
-    removed > 0 ? "removed the snapshot" : hasSnapshot(entry) ? "found no snapshot of it" : "there was no snapshot";
-  return { mountPoint, session: entry.id, message: `Cleaned up dead session ${entry.id} of "${mountPoint}": ${what}` };
+async function recoverDead(entry: SessionEntry, options: UnmountOptions): Promise<UnmountResult> {
+  const message = await recoverSession(entry, recovering(options));
+  return { mountPoint: entry.facts?.mountPoint ?? "", session: entry.id, message };
 }
 
-function leftParts(facts: NonNullable<SessionEntry["facts"]>, { config, choice, logger }: UnmountOptions): LeftParts {
-  const connect = () => prepareConnection(rememberedServer(config, facts.server, choice), choice);
-  return { connect, settings: config.settings, vm: facts.vm.ref, logger, program: process.argv[1] ?? "" };
-}
-
-/** Whether the server of this session makes snapshots; a journal that says nothing yet is taken for one that may. */
-function hasSnapshot({ facts }: SessionEntry): boolean {
-  return facts === undefined || facts.snapshotName !== undefined;
-}
-
-/** The journal of a dead session; undefined when somebody else has just cleaned it up. */
-async function takeOver(entry: SessionEntry, paths: StatePaths): Promise<FileJournal | undefined> {
-  try {
-    return await FileJournal.open(paths.journal(entry.id), entry.id);
-  } catch (error) {
-    if (error instanceof NotFoundError) return undefined;
-    throw error;
-  }
-}
-
-async function removeThroughServer(
-  session: string,
-  facts: NonNullable<SessionEntry["facts"]>,
-  snapshot: string | undefined,
-  options: UnmountOptions,
-): Promise<number> {
-  const { config, logger } = options;
-  const timeoutMs = config.settings["snapshot.remove_timeout"];
-  const tooLong = deadline(timeoutMs, () => new UnreachableError("Removing the snapshot took too long"));
-  const signal = options.signal === undefined ? tooLong : AbortSignal.any([tooLong, options.signal]);
-  try {
-    const connection = await prepareConnection(rememberedServer(config, facts.server, options.choice), options.choice);
-    await using hypervisor = await openHypervisor(connection, logger, signal);
-    const remove = (): Promise<number> =>
-      removeSessionSnapshots(session, facts, hypervisor, {
-        signal,
-        logger,
-        createdRef: snapshot,
-        unprovable: options.force ? "forget" : "keep",
-        onProgress: ({ what, percent }) => {
-          options.onProgress(what, percent);
-        },
-      });
-    return await retry(remove, {
-      policy: serverRetryPolicy(config.settings),
-      signal,
-      onRetry: ({ message }, attempt, waitMs) => {
-        logger.warn(`${message}; attempt ${attempt + 1} follows in ${(waitMs / 1000).toFixed(0)} s`);
+/** Each session's server is logged in to as the journal, the configuration and this command say. */
+export function recovering(options: UnmountOptions): RecoverOptions {
+  const { config, choice, logger, known } = options;
+  const connect = async (facts: SessionFacts): Promise<Connection> => {
+    if (known?.url === facts.server.url && known.user === facts.server.user) return known;
+    return await prepareConnection(rememberedServer(config, facts.server, choice), choice);
+  };
+  return {
+    ...options,
+    settings: config.settings,
+    server: {
+      connect,
+      using: async (facts, signal, work) => {
+        await using hypervisor = await openHypervisor(await connect(facts), logger, signal);
+        return await work(hypervisor);
       },
-    });
-  } catch (error) {
-    if (options.signal?.aborted === true) throw options.signal.reason as Error;
-    throw new LeftoverError(
-      `Cannot remove snapshot "${facts.snapshotName ?? ""}" of "${facts.vm.name}" on ${facts.server.url}: ${errorChain(error)}`,
-      { cause: error, hint: `Run "vmmount umount ${session}" again when that is solved; the journal keeps it` },
-    );
-  }
+    },
+  };
+}
+
+/** Whether a session ends with the removal of a snapshot; a journal that says nothing yet is taken for one of those. */
+function endsSnapshot({ facts }: SessionEntry): boolean {
+  if (facts === undefined || facts.policy === "deleteonly") return true;
+  return facts.snapshotName !== undefined && facts.policy !== "createonly";
 }
 
 /** A mount point without a session: nothing there, a mount of ours without journal, or somebody else's. */
@@ -229,7 +163,7 @@ async function unmountUnknown(target: string, mountPoint: string, options: Unmou
   }
   const session = sessionOfMount(mount);
   if (session === undefined) throw foreign(mount);
-  const message = await endMount(mountPoint, session, options);
+  const message = await endMount(mountPoint, session, { ...options, settings: options.config.settings });
   if (message !== undefined) return { mountPoint, session, message };
   throw new LeftoverError(`Unmounted "${mountPoint}", but the journal of its session ${session} is missing`, {
     hint: `Give the state.dir of the mount, or look for a snapshot named "vmmount-${session}" and remove it by hand`,
@@ -244,22 +178,4 @@ function foreign(mount: MountInfo): RefusedError {
   return new RefusedError(
     `Cannot unmount "${mount.mountPoint}": it is "${mount.source}" (${mount.type}), not a mount of vmmount`,
   );
-}
-
-async function ownMountAt(mountPoint: string, session: string): Promise<MountInfo | undefined> {
-  const mount = topMountAt(await readMountInfo(), mountPoint);
-  return mount !== undefined && sessionOfMount(mount) === session ? mount : undefined;
-}
-
-/**
- * Takes away the mount of a session whose daemon nobody holds the journal of here, living or dead.
- * @returns what a living daemon said; undefined when there is none
- */
-async function endMount(mountPoint: string, session: string, options: UnmountOptions): Promise<string | undefined> {
-  const mount = await ownMountAt(mountPoint, session);
-  if (mount === undefined) return undefined;
-  const daemon = await findDaemon(session, ownerOfMount(mount) ?? 0);
-  if (daemon !== undefined) return unmountThrough(daemon, session, mountPoint, options);
-  await detachDead(mount, options);
-  return undefined;
 }

@@ -2,8 +2,10 @@ import { createHash } from "node:crypto";
 import { z } from "zod";
 import { IntegrityError } from "../errors.js";
 import { printable } from "../printable.js";
+import { SNAPSHOT_POLICIES } from "../settings.js";
 
-export const JOURNAL_VERSION = 1;
+/** Version 1 knew only the policy automatic; its records are read as well. */
+export const JOURNAL_VERSION = 2;
 
 /** What a later run needs to find the server and the VM again, without secrets. */
 export const sessionFactsSchema = z.object({
@@ -26,16 +28,22 @@ export const sessionFactsSchema = z.object({
     name: z.string(),
     path: z.string(),
   }),
-  /** Absent when the server makes no snapshots: then there is nothing to remove on it. */
+  /** Absent when the server makes no snapshots, or when the session uses one that was there. */
   snapshotName: z.string().optional(),
   /** True when the VM had delta files to merge before this session began: they are not its doing. */
   neededConsolidation: z.boolean().optional(),
+  /** Absent: automatic. */
+  policy: z.enum(SNAPSHOT_POLICIES).optional(),
   /** The name under which vCenter may have been told not to move the VM's disks (PrepareForAccess of VDDK). */
   accessIdentity: z.string().optional(),
   /** Whether disks may have been attached to this machine (HotAdd of VDDK), which keeps the server from removing the snapshot. */
   mayAttach: z.boolean().optional(),
 });
 export type SessionFacts = z.infer<typeof sessionFactsSchema>;
+
+/** A snapshot that somebody else made: what tells it apart from another one that got its id or its name later. */
+export const usedSnapshotSchema = z.object({ snapshot: z.string(), name: z.string(), createdAt: z.string() });
+export type UsedSnapshot = z.infer<typeof usedSnapshotSchema>;
 
 /**
  * Intent before, outcome after, for every step that changes the world. `creating` and `removing` are intents: what
@@ -47,16 +55,19 @@ const eventSchema = z.discriminatedUnion("event", [
   z.object({ event: z.literal("creating"), quiesce: z.boolean() }),
   z.object({ event: z.literal("create-failed"), reason: z.string() }),
   z.object({ event: z.literal("created"), snapshot: z.string(), consistency: z.string() }),
+  usedSnapshotSchema.extend({ event: z.literal("using") }),
   z.object({ event: z.literal("serving"), disks: z.number().int() }),
   z.object({ event: z.literal("unmounting"), reason: z.string() }),
   z.object({ event: z.literal("removing"), snapshot: z.string() }),
   z.object({ event: z.literal("removed") }),
+  /** The policy lets the snapshot stay. */
+  z.object({ event: z.literal("kept") }),
   z.object({ event: z.literal("leftover"), reason: z.string() }),
 ]);
 export type JournalEvent = z.infer<typeof eventSchema>;
 
 const envelopeSchema = z.object({
-  v: z.literal(JOURNAL_VERSION),
+  v: z.union([z.literal(1), z.literal(JOURNAL_VERSION)]),
   seq: z.number().int().nonnegative(),
   session: z.string(),
   time: z.string(),

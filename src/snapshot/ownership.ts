@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { Snapshot } from "../hypervisor.js";
+import { SNAPSHOT_POLICIES } from "../settings.js";
 
 /** What our snapshots say of themselves, as one line of JSON in their description. */
 const ownershipSchema = z.object({
@@ -9,6 +10,12 @@ const ownershipSchema = z.object({
   host: z.string(),
   mountPoint: z.string(),
   created: z.string(),
+  /** These came later: marks without them are read as well. */
+  hostId: z.string().optional(),
+  /** createonly: it was left there on purpose. */
+  policy: z.enum(SNAPSHOT_POLICIES).optional(),
+  /** Whoever finds it older than this may take it for forgotten. */
+  maxAgeMs: z.number().positive().optional(),
 });
 export type Ownership = z.infer<typeof ownershipSchema>;
 

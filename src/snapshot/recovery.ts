@@ -1,20 +1,31 @@
-import { NotFoundError, RefusedError } from "../errors.js";
-import type { Hypervisor, Snapshot, TaskOptions } from "../hypervisor.js";
+import { RefusedError } from "../errors.js";
+import type { Hypervisor, TaskOptions } from "../hypervisor.js";
 import type { LocatorForm } from "../locator.js";
 import type { Logger } from "../log.js";
 import { consolidated } from "./consolidation.js";
-import type { JournalRecord, SessionFacts } from "./journal-record.js";
+import type { JournalRecord, SessionFacts, UsedSnapshot } from "./journal-record.js";
 import { isOfSession } from "./ownership.js";
+import { isStillThat } from "./used-snapshot.js";
+import { snapshotsOf } from "./vm-snapshots.js";
 
 /** What a journal says of a session whose process is gone. */
 export type RecoveryPlan =
   | { readonly action: "nothing"; readonly facts: SessionFacts | undefined }
-  | { readonly action: "remove-snapshot"; readonly facts: SessionFacts };
+  /** Its own, found by its mark. */
+  | { readonly action: "remove-snapshot"; readonly facts: SessionFacts }
+  /** The one that it was told to use and then to delete. */
+  | { readonly action: "remove-used"; readonly facts: SessionFacts; readonly used: UsedSnapshot };
 
-/** Pure: may a snapshot of this session exist? An intent without an outcome counts as yes. */
+/**
+ * Pure: what is to be removed of this session? An intent without an outcome counts as done. What the policies leave at
+ * umount is left here once the mount was served; a mount that never came to that leaves nothing of its own, and nothing
+ * else touched.
+ */
 export function planRecovery(records: readonly JournalRecord[]): RecoveryPlan {
   let facts: SessionFacts | undefined;
   let mayExist = false;
+  let wasServed = false;
+  let used: UsedSnapshot | undefined;
   for (const record of records) {
     switch (record.event) {
       case "planned":
@@ -25,18 +36,34 @@ export function planRecovery(records: readonly JournalRecord[]): RecoveryPlan {
       case "leftover":
         mayExist = true;
         break;
+      case "using":
+        used = { snapshot: record.snapshot, name: record.name, createdAt: record.createdAt };
+        break;
       case "create-failed":
       case "removed":
+      case "kept":
         mayExist = false;
+        used = undefined;
         break;
       case "serving":
+        wasServed = true;
+        break;
       case "unmounting":
       case "removing":
         break;
     }
   }
-  if (facts === undefined || !mayExist) return { action: "nothing", facts };
-  return { action: "remove-snapshot", facts };
+  if (facts === undefined) return { action: "nothing", facts };
+  switch (facts.policy ?? "automatic") {
+    case "automatic":
+      return { action: mayExist ? "remove-snapshot" : "nothing", facts };
+    case "createonly":
+      return { action: mayExist && !wasServed ? "remove-snapshot" : "nothing", facts };
+    case "deleteonly":
+      return used !== undefined && wasServed ? { action: "remove-used", facts, used } : { action: "nothing", facts };
+    case "manual":
+      return { action: "nothing", facts };
+  }
 }
 
 export interface RecoveryOptions extends TaskOptions {
@@ -63,13 +90,7 @@ export async function removeSessionSnapshots(
   hypervisor: Hypervisor,
   options: RecoveryOptions,
 ): Promise<number> {
-  const vms = await findVms(facts, hypervisor, options.signal);
-  if (vms.size === 0) {
-    unsure(
-      `The VM "${facts.vm.name}" is gone from ${facts.server.url}, or hidden from "${facts.server.user}"`,
-      options,
-    );
-  }
+  const vms = await findVmsOrStop(facts, hypervisor, options);
   let removed = 0;
   for (const vm of vms) {
     const before = removed;
@@ -97,7 +118,50 @@ export async function removeSessionSnapshots(
   return removed;
 }
 
-function unsure(what: string, { unprovable, logger }: RecoveryOptions): void {
+/**
+ * Removes the snapshot that a session was to use and delete, if it still is that one.
+ * @returns how many snapshots were removed: 0 when it is gone
+ * @throws RefusedError when another snapshot has its id now
+ */
+export async function removeUsedSnapshot(
+  used: UsedSnapshot,
+  facts: SessionFacts,
+  hypervisor: Hypervisor,
+  options: Omit<RecoveryOptions, "createdRef">,
+): Promise<number> {
+  for (const vm of await findVmsOrStop(facts, hypervisor, options)) {
+    const found = (await snapshotsOf(vm, hypervisor, options.signal)).find(({ ref }) => ref === used.snapshot);
+    if (found === undefined) continue;
+    if (!isStillThat(found, used)) {
+      unsure(`Snapshot ${used.snapshot} of "${facts.vm.name}" is not "${used.name}" any more`, options);
+      continue;
+    }
+    await hypervisor.removeSnapshot(found.ref, options);
+    options.logger.info(`Removed snapshot "${found.name}" of "${facts.vm.name}"`);
+    if (facts.neededConsolidation !== true) {
+      await consolidated({ ref: vm, name: facts.vm.name }, hypervisor, options);
+    }
+    return 1;
+  }
+  return 0;
+}
+
+async function findVmsOrStop(
+  facts: SessionFacts,
+  hypervisor: Hypervisor,
+  options: Omit<RecoveryOptions, "createdRef">,
+): Promise<Set<string>> {
+  const vms = await findVms(facts, hypervisor, options.signal);
+  if (vms.size === 0) {
+    unsure(
+      `The VM "${facts.vm.name}" is gone from ${facts.server.url}, or hidden from "${facts.server.user}"`,
+      options,
+    );
+  }
+  return vms;
+}
+
+function unsure(what: string, { unprovable, logger }: Pick<RecoveryOptions, "unprovable" | "logger">): void {
   if (unprovable === "keep") throw new RefusedError(`${what}: the session is kept; --force forgets it`);
   logger.warn(`${what}; forgetting the session`);
 }
@@ -116,14 +180,4 @@ async function findVms(facts: SessionFacts, hypervisor: Hypervisor, signal: Abor
     for (const vm of await hypervisor.findVms(form, { signal })) refs.add(vm.ref);
   }
   return refs;
-}
-
-async function snapshotsOf(vm: string, hypervisor: Hypervisor, signal: AbortSignal): Promise<Snapshot[]> {
-  try {
-    return await hypervisor.listSnapshots(vm, { signal });
-  } catch (error) {
-    // Deleted since it was found.
-    if (error instanceof NotFoundError) return [];
-    throw error;
-  }
 }

@@ -1,13 +1,16 @@
 import { deadline } from "../deadline.js";
-import { errorChain, LeftoverError, NotFoundError, QuiesceError, SnapshotError, UnreachableError } from "../errors.js";
+import { errorChain, LeftoverError, QuiesceError, RefusedError, SnapshotError, UnreachableError } from "../errors.js";
 import type { Hypervisor, Progress, Snapshot, VmDescription } from "../hypervisor.js";
 import type { Logger } from "../log.js";
 import { retry, type RetryPolicy } from "../retry.js";
 import { consolidated } from "./consolidation.js";
+import type { SnapshotPolicy } from "../settings.js";
 import type { Journal } from "./journal.js";
 import type { JournalEvent } from "./journal-record.js";
 import { describeOwnership, isOfSession, type Ownership, snapshotName } from "./ownership.js";
 import { type Consistency, planQuiesce, type QuiescePolicy, type SnapshotKind } from "./quiesce.js";
+import { chooseUsedSnapshot, isStillThat, journaledUse } from "./used-snapshot.js";
+import { snapshotsOf } from "./vm-snapshots.js";
 
 export interface SessionOptions {
   readonly id: string;
@@ -16,6 +19,9 @@ export interface SessionOptions {
   readonly journal: Journal;
   readonly logger: Logger;
   readonly ownership: Omit<Ownership, "tool" | "session">;
+  readonly policy: SnapshotPolicy;
+  /** Which snapshot manual and deleteonly use; empty: see chooseUsedSnapshot. */
+  readonly use: string;
   readonly quiesce: QuiescePolicy;
   readonly kind: SnapshotKind;
   readonly retry: RetryPolicy;
@@ -29,7 +35,11 @@ export type SessionState =
   | { readonly name: "planned" }
   | { readonly name: "creating" }
   | { readonly name: "created"; readonly snapshot: Snapshot; readonly consistency: Consistency }
+  /** One that somebody else made. */
+  | { readonly name: "using"; readonly snapshot: Snapshot }
   | { readonly name: "removed" }
+  /** It stays, as the policy says. */
+  | { readonly name: "kept" }
   | { readonly name: "leftover"; readonly reason: string };
 
 /** A guest that failed to freeze gets one more chance: a busy moment passes, a broken script does not. */
@@ -38,12 +48,13 @@ const QUIESCE_ATTEMPTS = 2;
 const QUIESCE_SHARE = 2 / 3;
 
 /**
- * One run from "create snapshot" to "snapshot removed". Every step that changes the server is journaled: the intent
+ * One run from "create snapshot" to "snapshot removed", or as much of it as the policy says. Every step that changes the server is journaled: the intent
  * before, the outcome after, so that whatever kills this process, a later one knows what may exist.
  */
 export class SnapshotSession {
   readonly #options: SessionOptions;
   #state: SessionState = { name: "planned" };
+  #wasServed = false;
 
   constructor(options: SessionOptions) {
     this.#options = options;
@@ -51,6 +62,35 @@ export class SnapshotSession {
 
   get state(): SessionState {
     return this.#state;
+  }
+
+  /**
+   * The snapshot to show: a new one, or the one that the policy says to use.
+   * @throws what `create` throws; NotFoundError or AmbiguousError when there is not exactly one to use
+   */
+  async obtain(signal: AbortSignal): Promise<{ snapshot: Snapshot; consistency: Consistency }> {
+    const { policy, vm, hypervisor, use, journal } = this.#options;
+    if (policy === "automatic" || policy === "createonly") return this.create(signal);
+    const list = (): Promise<Snapshot[]> => hypervisor.listSnapshots(vm.identity.ref, { signal });
+    const all = await retry(list, this.#retrying("Listing the snapshots", signal));
+    const snapshot = chooseUsedSnapshot(vm.identity.name, all, use);
+    await journal.append({ event: "using", ...journaledUse(snapshot) });
+    this.#state = { name: "using", snapshot };
+    // Nobody remembers in what state the VM was then.
+    return { snapshot, consistency: snapshot.quiesced ? "quiesced" : "crash" };
+  }
+
+  /** The mount can be read: from here on the policy decides what stays. */
+  async served(disks: number): Promise<void> {
+    await this.#options.journal.append({ event: "serving", disks });
+    this.#wasServed = true;
+  }
+
+  /** Whether `remove` will remove a snapshot. */
+  get removesSnapshot(): boolean {
+    const { policy } = this.#options;
+    if (this.#state.name === "created") return policy === "automatic" || !this.#wasServed;
+    return this.#state.name === "using" && policy === "deleteonly" && this.#wasServed;
   }
 
   /**
@@ -199,14 +239,22 @@ export class SnapshotSession {
   }
 
   /**
-   * Removes the session's snapshot and waits until it is gone. Does nothing when none was created.
+   * Removes the session's snapshot and waits until it is gone, or lets it stay where the policy says so. Does nothing
+   * when there is none.
    * @throws LeftoverError when it remains, with the journal keeping it for a later run
    */
   async remove(): Promise<void> {
-    if (this.#state.name !== "created") return;
-    const { snapshot } = this.#state;
+    const state = this.#state;
+    if (state.name !== "created" && state.name !== "using") return;
+    if (!this.removesSnapshot) {
+      this.#state = { name: "kept" };
+      await this.#note({ event: "kept" });
+      return;
+    }
+    const { snapshot } = state;
+    const signal = this.#removeDeadline();
     try {
-      await this.#removeAll([snapshot], this.#removeDeadline());
+      await (state.name === "created" ? this.#removeAll([snapshot], signal) : this.#removeUsed(snapshot, signal));
     } catch (error) {
       await this.#leaveOver(`Snapshot "${snapshot.name}" (${snapshot.ref}) could not be removed`, error);
     }
@@ -227,6 +275,21 @@ export class SnapshotSession {
     } catch (error) {
       await this.#leaveOver("the snapshot is removed, but the server has not merged its delta files", error);
     }
+  }
+
+  /** Somebody else made it and may have replaced it meanwhile: an id alone proves nothing. */
+  async #removeUsed(used: Snapshot, signal: AbortSignal): Promise<void> {
+    const { hypervisor, vm } = this.#options;
+    const found = await retry(
+      () => snapshotsOf(vm.identity.ref, hypervisor, signal),
+      this.#retrying("Listing the snapshots", signal),
+    );
+    const snapshot = found.find(({ ref }) => ref === used.ref);
+    if (snapshot === undefined) return;
+    if (!isStillThat(snapshot, journaledUse(used))) {
+      throw new RefusedError(`It is another one now, "${snapshot.name}"`);
+    }
+    await this.#removeOne(snapshot, signal);
   }
 
   /** Removes what is known, then what else carries the session's mark: a create whose answer was lost may end late. */
@@ -259,13 +322,8 @@ export class SnapshotSession {
   /** The session's snapshots as the server shows them; none when the VM is gone. */
   async #find(signal: AbortSignal): Promise<Snapshot[]> {
     const { hypervisor, vm, id } = this.#options;
-    try {
-      const all = await hypervisor.listSnapshots(vm.identity.ref, { signal });
-      return all.filter((snapshot) => isOfSession(snapshot, id));
-    } catch (error) {
-      if (error instanceof NotFoundError) return [];
-      throw error;
-    }
+    const all = await snapshotsOf(vm.identity.ref, hypervisor, signal);
+    return all.filter((snapshot) => isOfSession(snapshot, id));
   }
 
   async #leaveOver(what: string, cause: unknown): Promise<never> {

@@ -116,6 +116,10 @@ function markdown(folder: string): string[] {
 
 /** Files and folders that no test names, and the tests that drive them through what users see of them. */
 const TESTED_THROUGH: Readonly<Record<string, string>> = {
+  "src/mount/preexisting-mount.ts": "test/integration/policies.ts",
+  "src/mount/preexisting-snapshots.ts": "test/integration/policies.ts",
+  "src/mount/recover-session.ts": "test/unit/mount/unmount.ts",
+  "src/snapshot/vm-snapshots.ts": "test/unit/snapshot/session/foreign-snapshots.ts",
   "src/main.ts": "test/unit/cli/program.ts",
   "src/check/": "test/unit/cli/check.ts",
   "src/cli/browse.ts": "test/unit/cli/commands.ts",

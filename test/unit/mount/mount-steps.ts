@@ -43,22 +43,22 @@ function vmWith(disks: DiskDescription[], own: Partial<VmDescription> = {}): VmD
 }
 
 void t.test("refuseHopeless() refuses before anything is made", (t) => {
-  refuseHopeless(vmWith([disk(0), disk(1, { excludedBecause: "independent" })]));
+  refuseHopeless(vmWith([disk(0), disk(1, { excludedBecause: "independent" })]), "automatic");
   t.throws(
     () => {
-      refuseHopeless(vmWith([disk(0)], { snapshotObstacles: ["it is being migrated"] }));
+      refuseHopeless(vmWith([disk(0)], { snapshotObstacles: ["it is being migrated"] }), "automatic");
     },
     { name: "SnapshotError", message: /it is being migrated/ },
   );
   t.throws(
     () => {
-      refuseHopeless(vmWith([disk(0, { excludedBecause: "independent" })]));
+      refuseHopeless(vmWith([disk(0, { excludedBecause: "independent" })]), "automatic");
     },
     { name: "RefusedError", hint: "Hard disk 1: independent" },
   );
   t.throws(
     () => {
-      refuseHopeless(vmWith([]));
+      refuseHopeless(vmWith([]), "automatic");
     },
     { name: "RefusedError", hint: "The VM has no disks" },
   );

@@ -65,7 +65,7 @@ function whole(value: unknown): string {
 
 void t.test("decodeRecord() refuses a whole record of a form that it does not know", (t) => {
   const forms: unknown[] = [
-    { ...PLANNED, v: 2 },
+    { ...PLANNED, v: 3 },
     { ...PLANNED, v: "1" },
     { ...PLANNED, seq: -1 },
     { ...PLANNED, event: "melted" },

@@ -3,7 +3,8 @@ import { UnreachableError } from "../../../src/errors.js";
 import type { Hypervisor } from "../../../src/hypervisor.js";
 import type { JournalEvent, JournalRecord } from "../../../src/snapshot/journal-record.js";
 import { describeOwnership, snapshotName } from "../../../src/snapshot/ownership.js";
-import { planRecovery, removeSessionSnapshots } from "../../../src/snapshot/recovery.js";
+import { planRecovery, removeSessionSnapshots, removeUsedSnapshot } from "../../../src/snapshot/recovery.js";
+import { journaledUse } from "../../../src/snapshot/used-snapshot.js";
 import { MemoryServer, memoryVm } from "../../fixtures/memory-hypervisor.js";
 import { recordingLogger } from "../../fixtures/recording-logger.js";
 import { sessionFacts } from "../../fixtures/snapshot-facts.js";
@@ -19,6 +20,9 @@ const UNMOUNTING: JournalEvent = { event: "unmounting", reason: "asked" };
 const REMOVING: JournalEvent = { event: "removing", snapshot: "snapshot-1" };
 const REMOVED: JournalEvent = { event: "removed" };
 const FAILED: JournalEvent = { event: "create-failed", reason: "no room" };
+const KEPT: JournalEvent = { event: "kept" };
+const USED = { snapshot: "snapshot-9", name: "_VCB-BACKUP_", createdAt: "2026-03-04T05:06:07.890Z" };
+const USING: JournalEvent = { event: "using", ...USED };
 const LEFTOVER: JournalEvent = { event: "leftover", reason: "server gone" };
 
 function records(events: readonly JournalEvent[]): JournalRecord[] {
@@ -198,4 +202,72 @@ void t.test("removeSessionSnapshots() takes a VM that is deleted in the middle f
     listSnapshots: (vm, options) => hypervisor.listSnapshots(vm, options),
   };
   t.match(await recover(server, deleting), { removed: 0 });
+});
+
+void t.test("planRecovery() leaves what the policy leaves, once the mount was served", (t) => {
+  const planned = (policy: "manual" | "createonly" | "deleteonly"): JournalEvent => ({
+    event: "planned",
+    facts: { ...FACTS, policy },
+  });
+  const cases: [life: JournalEvent[], actions: string[]][] = [
+    [
+      [planned("createonly"), CREATING, CREATED, SERVING, UNMOUNTING, KEPT],
+      ["nothing", "remove-snapshot", "remove-snapshot", "nothing", "nothing", "nothing"],
+    ],
+    [
+      [planned("createonly"), CREATING, CREATED, REMOVING, LEFTOVER],
+      ["nothing", "remove-snapshot", "remove-snapshot", "remove-snapshot", "remove-snapshot"],
+    ],
+    [
+      [planned("manual"), USING, SERVING, UNMOUNTING, KEPT],
+      ["nothing", "nothing", "nothing", "nothing", "nothing"],
+    ],
+    [
+      [planned("deleteonly"), USING, SERVING, UNMOUNTING, REMOVING, REMOVED],
+      ["nothing", "nothing", "remove-used", "remove-used", "remove-used", "nothing"],
+    ],
+    [
+      [planned("deleteonly"), USING, SERVING, UNMOUNTING, REMOVING, LEFTOVER],
+      ["nothing", "nothing", "remove-used", "remove-used", "remove-used", "remove-used"],
+    ],
+    [
+      [planned("deleteonly"), USING, KEPT],
+      ["nothing", "nothing", "nothing"],
+    ],
+  ];
+  for (const [life, actions] of cases) {
+    for (const [index, action] of actions.entries()) {
+      const plan = planRecovery(records(life.slice(0, index + 1)));
+      const what = `${JSON.stringify(life[0])} … ${life[index]?.event ?? ""}`;
+      t.equal(plan.action, action, what);
+      if (plan.action === "remove-used") t.strictSame(plan.used, USED, what);
+    }
+  }
+  t.end();
+});
+
+void t.test("removeUsedSnapshot() removes exactly the one that was used, and takes nothing for it", async (t) => {
+  const server = new MemoryServer();
+  const vm = server.vms[0]!;
+  await using hypervisor = await server.connect();
+  const before = server.takeSnapshot(vm, { name: "before", description: "", quiesce: false });
+  const wanted = server.takeSnapshot(vm, { name: USED.name, description: "", quiesce: false });
+  const { logger } = recordingLogger();
+  const options = { signal, logger, unprovable: "keep" } as const;
+  const left = (): string[] => [...vm.snapshots.keys()];
+  const used = journaledUse(wanted);
+  for (const other of [
+    { ...used, name: "renamed" },
+    { ...used, createdAt: "2020-01-01T00:00:00.000Z" },
+  ]) {
+    t.match(await failureOf(removeUsedSnapshot(other, FACTS, hypervisor, options)), { name: "RefusedError" });
+    t.equal(await removeUsedSnapshot(other, FACTS, hypervisor, { ...options, unprovable: "forget" }), 0);
+    t.strictSame(left(), [before.ref, wanted.ref]);
+  }
+  t.equal(await removeUsedSnapshot(used, FACTS, hypervisor, options), 1);
+  t.strictSame(left(), [before.ref]);
+  t.equal(await removeUsedSnapshot(used, FACTS, hypervisor, options), 0, "twice is harmless");
+  server.vms.length = 0;
+  t.match(await failureOf(removeUsedSnapshot(used, FACTS, hypervisor, options)), { message: /is gone .* or hidden/ });
+  t.equal(await removeUsedSnapshot(used, FACTS, hypervisor, { ...options, unprovable: "forget" }), 0);
 });

@@ -1,0 +1,40 @@
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { hostname } from "node:os";
+
+/** Which machine made a snapshot. */
+export interface HostMark {
+  /** For people. */
+  readonly host: string;
+  /** Tells machines of one name apart: 16 hex digits. */
+  readonly hostId: string;
+}
+
+const HOST_ID_CHARS = 16;
+
+/**
+ * This machine. Both halves count: machines cloned from one disk have one machine-id (machine-id(5)), and two sites may
+ * use one name. The machine-id itself is confidential, so that only a hash of it leaves the machine.
+ */
+export function thisHost(): HostMark {
+  const host = hostname();
+  const hostId = createHash("sha256").update(`vmmount ${machineId()} ${host}`).digest("hex").slice(0, HOST_ID_CHARS);
+  return { host, hostId };
+}
+
+/** Empty in a container or a machine that has none: then the name alone must do. */
+function machineId(): string {
+  try {
+    return readFileSync("/etc/machine-id", "utf8").trim();
+  } catch {
+    return "";
+  }
+}
+
+/** Whether a snapshot was made here. Marks of before there was a host id name the host alone. */
+export function isOfHost(
+  mark: { readonly host: string; readonly hostId?: string | undefined },
+  here: HostMark,
+): boolean {
+  return mark.host === here.host && (mark.hostId ?? here.hostId) === here.hostId;
+}
