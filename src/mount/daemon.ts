@@ -134,8 +134,12 @@ async function serveUntilUnmounted(session: MountedSession, serving: Serving): P
     await parent.send({ type: "ready", status: session.status });
     parent.letGo();
   } catch (error) {
-    await abandon(`Cannot go on (${errorChain(error)})`);
-    await finished;
+    try {
+      await abandon(`Cannot go on (${errorChain(error)})`);
+      await finished;
+    } finally {
+      await control?.[Symbol.asyncDispose]();
+    }
     throw error;
   }
   try {
