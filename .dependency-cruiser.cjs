@@ -25,7 +25,7 @@ const DOORS = [
   ["commander", "^src/cli/", "only the command line knows its parser"],
   ["cli-progress|cli-table3|pretty-bytes", "^src/cli/", "only the command line prints for people"],
   ["pino", "^src/log\\.ts", "redaction is set up once"],
-  ["smol-toml", "^src/config\\.ts", "one reader of the configuration"],
+  ["smol-toml", "^src/config-file\\.ts", "one reader of the configuration"],
 ];
 
 module.exports = {

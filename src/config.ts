@@ -1,11 +1,11 @@
-import { readFileSync, statSync } from "node:fs";
 import { homedir } from "node:os";
-import { isAbsolute, join } from "node:path";
-import { parse } from "smol-toml";
 import type { z } from "zod";
 import { closeNames } from "./close-names.js";
+import { type ConfigFile, configFiles, readConfigFile } from "./config-file.js";
+import { ConfigMistakes, type ConfigMistake } from "./config-mistakes.js";
 import { ConfigError } from "./errors.js";
 import { type Person, personalDefaults } from "./personal-defaults.js";
+import { type SettingOrigin, originText } from "./setting-origin.js";
 import {
   SERVER_KEYS,
   type ServerProfile,
@@ -16,9 +16,6 @@ import {
   SETTINGS,
 } from "./settings.js";
 
-/** A configuration file is a page of text; more is a mistake such as a wrong path. */
-const FILE_BYTES_MAX = 1024 * 1024;
-
 export interface ConfiguredServer extends ServerProfile {
   readonly name: string;
   /** The file it was read from; undefined for a server given by flags or environment alone. */
@@ -27,9 +24,10 @@ export interface ConfiguredServer extends ServerProfile {
 
 export interface Config {
   readonly settings: Settings;
-  /** Where each setting came from: "default", a file, an environment variable, a flag. */
-  readonly origins: Readonly<Record<SettingKey, string>>;
+  readonly origins: Readonly<Record<SettingKey, SettingOrigin>>;
   readonly servers: ReadonlyMap<string, ConfiguredServer>;
+  /** Of the keys of each server, by its name. */
+  readonly serverOrigins: ReadonlyMap<string, ReadonlyMap<string, SettingOrigin>>;
   /** Files that were read, in order. */
   readonly files: readonly string[];
 }
@@ -45,13 +43,14 @@ export interface ConfigInput {
 }
 
 interface Layer {
-  readonly origin: (key: SettingKey) => string;
+  readonly origin: (key: SettingKey) => SettingOrigin;
   readonly values: Readonly<Partial<Record<SettingKey, unknown>>>;
 }
 
 /**
- * `/etc/vmmount/config.toml` < `$XDG_CONFIG_HOME/vmmount/config.toml` < `VMMOUNT_*` < flags, validated once.
- * @throws ConfigError that names the file, the key and what it should be
+ * `/etc/vmmount/config.toml` < `$XDG_CONFIG_HOME/vmmount/config.toml` < `VMMOUNT_*` < flags, validated once. No server is
+ * asked.
+ * @throws ConfigError that names, for everything that is wrong, the file, the line, the key and what it should be
  */
 export function loadConfig(input: ConfigInput): Config {
   if (input.env["VMMOUNT_PASSWORD"] !== undefined) {
@@ -59,35 +58,52 @@ export function loadConfig(input: ConfigInput): Config {
       hint: "Put the password into a file with mode 0600 and name it in VMMOUNT_PASSWORD_FILE",
     });
   }
-  const files = configFiles(input);
-  const tables = files.map((path) => readTable(path));
+  const files = configFiles(input.file, input.env);
+  const mistakes = new ConfigMistakes();
   const servers = new Map<string, ConfiguredServer>();
-  const layers: Layer[] = [
-    {
-      origin: () => "default",
-      values: {
-        ...Object.fromEntries(SETTING_KEYS.map((key) => [key, SETTINGS[key].fallback])),
-        ...personalDefaults(input.person ?? thisPerson(), input.env),
-      },
-    },
-  ];
-  for (const { path, table } of tables) {
-    for (const [name, profile] of Object.entries(asTable(table["server"] ?? {}, path, "server"))) {
-      servers.set(name, checkedServer(name, profile, path));
+  const serverOrigins = new Map<string, ReadonlyMap<string, SettingOrigin>>();
+  const layers: Layer[] = [defaults(input)];
+  for (const path of files) {
+    const file = readConfigFile(path);
+    for (const [name, profile] of Object.entries(asTable(file, ["server"], file.table["server"] ?? {}, mistakes))) {
+      const server = checkedServer(file, name, profile, mistakes);
+      if (server === undefined) continue;
+      servers.set(name, server);
+      serverOrigins.set(name, new Map(SERVER_KEYS.map((key) => [key, whereIn(file, ["server", name, key])])));
     }
-    layers.push({ origin: () => path, values: flatten(table, path) });
+    layers.push({ origin: (key) => whereIn(file, key.split(".")), values: flatten(file, mistakes) });
   }
+  layers.push(...environmentAndFlags(input));
+  const merged = merge(layers, mistakes);
+  mistakes.add(...unknownServer(merged, servers));
+  mistakes.refuse();
+  const { settings, origins } = merged as Pick<Config, "settings" | "origins">;
+  return { settings, origins, servers, serverOrigins, files };
+}
+
+function defaults(input: ConfigInput): Layer {
+  return {
+    origin: () => ({ kind: "default" }),
+    values: {
+      ...Object.fromEntries(SETTING_KEYS.map((key) => [key, SETTINGS[key].fallback])),
+      ...personalDefaults(input.person ?? thisPerson(), input.env),
+    },
+  };
+}
+
+function environmentAndFlags(input: ConfigInput): Layer[] {
   const fromEnv: Partial<Record<SettingKey, unknown>> = {};
   for (const key of SETTING_KEYS) {
     const value = input.env[SETTINGS[key].env];
     if (value !== undefined && value !== "") fromEnv[key] = value;
   }
-  layers.push({ origin: (key) => SETTINGS[key].env, values: fromEnv });
-  layers.push({
-    origin: (key) => input.flags.find((flag) => flag.key === key)?.flag ?? "",
-    values: Object.fromEntries(input.flags.map((flag) => [flag.key, flag.value])),
-  });
-  return { ...merge(layers), servers, files };
+  return [
+    { origin: (key) => ({ kind: "env", name: SETTINGS[key].env }), values: fromEnv },
+    {
+      origin: (key) => ({ kind: "flag", name: input.flags.find((flag) => flag.key === key)?.flag ?? "" }),
+      values: Object.fromEntries(input.flags.map((flag) => [flag.key, flag.value])),
+    },
+  ];
 }
 
 function thisPerson(): Person {
@@ -101,111 +117,123 @@ function thisPerson(): Person {
   };
 }
 
-function configFiles(input: ConfigInput): string[] {
-  const explicit = input.file ?? input.env["VMMOUNT_CONFIG"];
-  if (explicit !== undefined && explicit !== "") return [explicit];
-  // XDG Base Directory Specification: an empty or relative value counts as unset. A file of the current directory,
-  // which may belong to somebody else, must not configure us.
-  const [xdg, home = homedir()] = [input.env["XDG_CONFIG_HOME"], input.env["HOME"]].map((path) =>
-    path !== undefined && isAbsolute(path) ? path : undefined,
-  );
-  const usual = ["/etc/vmmount/config.toml", join(xdg ?? join(home, ".config"), "vmmount/config.toml")];
-  return usual.filter((path) => isFile(path));
+function whereIn({ path, lines }: ConfigFile, key: readonly string[]): SettingOrigin {
+  return { kind: "file", path, line: lines.of(key) };
 }
 
-function isFile(path: string): boolean {
-  try {
-    return statSync(path, { throwIfNoEntry: false })?.isFile() === true;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOTDIR") return false;
-    throw new ConfigError(`Cannot look for configuration file "${path}": ${(error as Error).message}`, {
-      cause: error,
-      hint: "Make it readable, or name another one with --config",
-    });
-  }
-}
-
-function readTable(path: string): { path: string; table: Record<string, unknown> } {
-  try {
-    if (statSync(path).size > FILE_BYTES_MAX) throw new RangeError(`It is larger than ${FILE_BYTES_MAX} bytes`);
-    return { path, table: parse(readFileSync(path, "utf8")) };
-  } catch (error) {
-    const reason = (error as Error).message.split("\n")[0] ?? "";
-    throw new ConfigError(`Cannot read configuration file "${path}": ${reason}`, { cause: error });
-  }
-}
-
-function asTable(value: unknown, path: string, where: string): Record<string, unknown> {
+function asTable(
+  file: ConfigFile,
+  key: readonly string[],
+  value: unknown,
+  mistakes: ConfigMistakes,
+): Record<string, unknown> {
   if (typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof Date)) {
     return value as Record<string, unknown>;
   }
+  const where = key.join(".");
   const example = where === "server" ? "[server.NAME]" : `[${where}]`;
-  throw new ConfigError(`Cannot use "${where}" in "${path}": it must be a table, such as ${example}`);
+  const place = originText(whereIn(file, key));
+  mistakes.add({ message: `Cannot use "${where}" in "${place}": it must be a table, such as ${example}` });
+  return {};
 }
 
 /** Tables to dotted keys; `[server.*]` is handled apart. */
-function flatten(table: Record<string, unknown>, path: string): Partial<Record<SettingKey, unknown>> {
+function flatten(file: ConfigFile, mistakes: ConfigMistakes): Partial<Record<SettingKey, unknown>> {
   // Without a prototype: "__proto__" and "constructor" are unknown keys like any other.
   const flat = Object.create(null) as Record<string, unknown>;
-  for (const [section, value] of Object.entries(table)) {
+  for (const [section, value] of Object.entries(file.table)) {
     if (section === "server") continue;
     if (SETTING_KEYS.some((key) => key.startsWith(`${section}.`))) {
-      for (const [name, inner] of Object.entries(asTable(value, path, section))) flat[`${section}.${name}`] = inner;
+      const table = asTable(file, [section], value, mistakes);
+      for (const [name, inner] of Object.entries(table)) flat[`${section}.${name}`] = inner;
     } else {
       flat[section] = value;
     }
   }
   for (const key of Object.keys(flat)) {
-    if (!Object.hasOwn(SETTINGS, key)) throw unknownKey(key, SETTING_KEYS, path);
+    if (Object.hasOwn(SETTINGS, key)) continue;
+    mistakes.add(unknownKey(file, key.split("."), SETTING_KEYS));
+    Reflect.deleteProperty(flat, key);
   }
   return flat;
 }
 
-function unknownKey(key: string, known: readonly string[], path: string): ConfigError {
-  const [close] = closeNames(key, known, 1);
-  return new ConfigError(`Cannot use unknown key "${key}" in "${path}"`, {
+function unknownKey(file: ConfigFile, key: readonly string[], known: readonly string[]): ConfigMistake {
+  const name = key.join(".");
+  const [close] = closeNames(name, known, 1);
+  return {
+    message: `Cannot use unknown key "${name}" in "${originText(whereIn(file, key))}"`,
     hint: close === undefined ? `Known keys: ${known.join(", ")}` : `Did you mean "${close}"?`,
-  });
+  };
 }
 
-function checkedServer(name: string, value: unknown, path: string): ConfiguredServer {
-  const where = `server.${name}`;
-  const table = asTable(value, path, where);
-  for (const key of Object.keys(table)) {
-    if (!SERVER_KEYS.includes(key))
-      throw unknownKey(
-        `${where}.${key}`,
-        SERVER_KEYS.map((k) => `${where}.${k}`),
-        path,
-      );
-  }
+function checkedServer(
+  file: ConfigFile,
+  name: string,
+  value: unknown,
+  mistakes: ConfigMistakes,
+): ConfiguredServer | undefined {
+  const key = ["server", name];
+  const place = originText(whereIn(file, key));
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(name)) {
-    throw new ConfigError(`Cannot use server name "${name}" in "${path}": use letters, digits, ".", "_" and "-"`);
+    mistakes.add({
+      message: `Cannot use server name "${name}" in "${place}": use letters, digits, ".", "_" and "-"`,
+    });
   }
-  const parsed = serverProfileSchema.safeParse(table);
-  if (!parsed.success) throw invalid(where, parsed.error, path);
-  return { ...parsed.data, name, origin: path };
+  if (typeof value !== "object" || value === null || Array.isArray(value) || value instanceof Date) {
+    asTable(file, key, value, mistakes);
+    return undefined;
+  }
+  const known = SERVER_KEYS.map((one) => `server.${name}.${one}`);
+  const unknown = Object.keys(value).filter((one) => !SERVER_KEYS.includes(one));
+  mistakes.add(...unknown.map((one) => unknownKey(file, [...key, one], known)));
+  const rest = Object.fromEntries(Object.entries(value).filter(([one]) => !unknown.includes(one)));
+  const parsed = serverProfileSchema.safeParse(rest);
+  if (parsed.success) return { ...parsed.data, name, origin: file.path };
+  for (const { path, message } of parsed.error.issues) {
+    const at = [...key, ...path.map(String)];
+    mistakes.add(invalid(at.join("."), message, whereIn(file, at)));
+  }
+  return undefined;
 }
 
-function invalid(where: string, error: z.ZodError, origin: string): ConfigError {
-  const issue = error.issues[0];
-  const key = [where, ...(issue?.path ?? []).map(String)].join(".");
-  return new ConfigError(`Cannot use "${key}" from ${origin}: ${issue?.message ?? "it is not valid"}`, {
-    cause: error,
-  });
+function invalid(key: string, message: string | undefined, origin: SettingOrigin): ConfigMistake {
+  return { message: `Cannot use "${key}" from ${originText(origin)}: ${message ?? "it is not valid"}` };
 }
 
-function merge(layers: readonly Layer[]): Pick<Config, "settings" | "origins"> {
+/** Settings that are not valid are missing; the mistakes tell of them. */
+function merge(
+  layers: readonly Layer[],
+  mistakes: ConfigMistakes,
+): { settings: Partial<Settings>; origins: Partial<Record<SettingKey, SettingOrigin>> } {
   const settings: Partial<Record<SettingKey, unknown>> = {};
-  const origins: Partial<Record<SettingKey, string>> = {};
+  const origins: Partial<Record<SettingKey, SettingOrigin>> = {};
   for (const key of SETTING_KEYS) {
     const layer = layers.findLast(({ values }) => values[key] !== undefined);
-    const origin = layer?.origin(key) ?? "default";
-    const parsed = SETTINGS[key].schema.safeParse(layer?.values[key]);
-    if (!parsed.success) throw invalid(key, parsed.error, origin);
-    settings[key] = parsed.data;
+    const origin = layer?.origin(key) ?? { kind: "default" };
+    const parsed: z.ZodSafeParseResult<unknown> = SETTINGS[key].schema.safeParse(layer?.values[key]);
     origins[key] = origin;
+    if (parsed.success) settings[key] = parsed.data;
+    else mistakes.add(invalid(key, parsed.error.issues[0]?.message, origin));
   }
-  // Every key of the table was just parsed by its own schema.
-  return { settings: settings as Settings, origins: origins as Record<SettingKey, string> };
+  return { settings: settings as Partial<Settings>, origins };
+}
+
+/** What a flag or the environment names is checked by whoever wants a server: not every command does. */
+function unknownServer(
+  { settings, origins }: ReturnType<typeof merge>,
+  servers: ReadonlyMap<string, unknown>,
+): ConfigMistake[] {
+  const name = settings.default_server ?? "";
+  const origin = origins.default_server;
+  if (origin?.kind !== "file" || name === "" || name.includes("://") || servers.has(name)) return [];
+  const [close] = closeNames(name, [...servers.keys()], 1);
+  const known =
+    servers.size === 0 ? "no [server.NAME] is configured" : `it is none of ${[...servers.keys()].join(", ")}`;
+  return [
+    {
+      ...invalid("default_server", `there is no server "${name}": ${known}`, origin),
+      hint: close === undefined ? undefined : `Did you mean "${close}"?`,
+    },
+  ];
 }

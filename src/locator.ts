@@ -15,6 +15,10 @@ export const LOCATOR_FORMS = {
   any: { example: "any:", meaning: "every VM" },
 } as const;
 
+/** What bare text is: VCB's VM_LOOKUP_METHOD, and `auto`, which knows the difference by its look. */
+export const LOOKUPS = ["auto", "ipaddr", "name"] as const;
+export type Lookup = (typeof LOOKUPS)[number];
+
 export type LocatorForm =
   | { readonly kind: "path"; readonly path: readonly string[] }
   | { readonly kind: "name"; readonly name: string }
@@ -43,10 +47,11 @@ const LOCATOR_CHARS_MAX = 4096;
 
 /**
  * Reads a locator: `[SERVER:]FORM`. A prefix is a server only when it is one of `servers`; anything else without a
- * known form word is a path (leading `/`), a UUID (tried as instance UUID) or an exact name.
+ * known form word is a path (leading `/`), else what `lookup` says: `auto` takes a UUID (tried as instance UUID), an IP
+ * address, or an exact name.
  * @throws UsageError for an empty locator, control characters, or a form with a bad value
  */
-export function parseLocator(text: string, servers: ReadonlySet<string>): Locator {
+export function parseLocator(text: string, servers: ReadonlySet<string>, lookup: Lookup = "auto"): Locator {
   if (text.length > LOCATOR_CHARS_MAX) {
     throw new UsageError(`Cannot use a VM locator of ${text.length} characters: the limit is ${LOCATOR_CHARS_MAX}`);
   }
@@ -55,11 +60,11 @@ export function parseLocator(text: string, servers: ReadonlySet<string>): Locato
   }
   const colon = text.indexOf(":");
   const prefix = colon < 0 ? "" : text.slice(0, colon);
-  if (servers.has(prefix)) return { server: prefix, form: parseForm(text.slice(colon + 1), text), text };
-  return { server: undefined, form: parseForm(text, text), text };
+  if (servers.has(prefix)) return { server: prefix, form: parseForm(text.slice(colon + 1), text, lookup), text };
+  return { server: undefined, form: parseForm(text, text, lookup), text };
 }
 
-function parseForm(text: string, whole: string): LocatorForm {
+function parseForm(text: string, whole: string, lookup: Lookup): LocatorForm {
   if (text.startsWith("/")) return { kind: "path", path: splitInventoryPath(text) };
   const colon = text.indexOf(":");
   const word = colon < 0 ? "" : text.slice(0, colon).toLowerCase();
@@ -89,6 +94,8 @@ function parseForm(text: string, whole: string): LocatorForm {
       return { kind: "any" };
     default:
       if (text === "") throw new UsageError(`Cannot use an empty VM locator`);
+      if (lookup === "ipaddr") return { kind: "ipaddr", address: text };
+      if (lookup === "name") return { kind: "name", name: text };
       if (UUID.test(text)) return { kind: "instanceuuid", uuid: text.toLowerCase() };
       if (isIP(text) !== 0) return { kind: "ipaddr", address: text };
       return { kind: "name", name: text };

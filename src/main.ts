@@ -4,7 +4,8 @@ import { isatty } from "node:tty";
 import { fileURLToPath } from "node:url";
 import { CancelledError, errorFacts } from "./errors.js";
 import { EXIT_CODES } from "./exit-codes.js";
-import { printable } from "./printable.js";
+import { failureText } from "./failure-text.js";
+import type { LogOutput } from "./cli/log-output.js";
 
 /** Sockets and timers that a finished command forgot may hold the process this long. */
 const LINGER_MS_MAX = 5000;
@@ -32,16 +33,18 @@ if (isVddkHost) {
   }
 }
 
-/** One sentence: what failed, on which object, why; then what to try. */
+const isJson = argv.includes("--json");
+/** Level 0 on the command line; that of a configuration is not known before it is read. */
+const isSilent = /(^| )(-L|--log-level)[ =]?0( |$)/.test(argv.join(" "));
+
+/** Set as soon as a command knows its configuration. */
+let logOutput: LogOutput | undefined;
+
 function report(thrown: unknown): number {
   const facts = errorFacts(thrown);
   if (facts.name === "internal" && thrown instanceof Error) process.stderr.write(`${thrown.stack ?? ""}\n`);
-  if (argv.includes("--json")) {
-    process.stderr.write(`${printable(JSON.stringify(facts))}\n`);
-  } else {
-    const hint = facts.hint === undefined ? "" : `. ${facts.hint}`;
-    process.stderr.write(`vmmount: ${printable(`${facts.message}${hint}`)}\n`);
-  }
+  if (logOutput !== undefined) logOutput.fail(facts);
+  else if (isJson || !isSilent) process.stderr.write(failureText(facts, isJson ? "json" : "text"));
   return facts.code;
 }
 
@@ -80,6 +83,9 @@ async function run(): Promise<number> {
     canPrompt: isatty(0) && process.stderr.isTTY,
     program: fileURLToPath(import.meta.url),
     signal: stop.signal,
+    onLogOutput: (output) => {
+      logOutput = output;
+    },
   });
 }
 

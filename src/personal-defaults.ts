@@ -21,11 +21,12 @@ export function personalDefaults(
   const state = absolute(env["XDG_STATE_HOME"]) ?? join(absolute(env["HOME"]) ?? person.home, ".local/state");
   const cache = absolute(env["XDG_CACHE_HOME"]) ?? join(absolute(env["HOME"]) ?? person.home, ".cache");
   const runtime = absolute(env["XDG_RUNTIME_DIR"]);
+  // The name can be guessed: whoever uses it checks that nobody else made it.
+  const ours = runtime === undefined ? `/tmp/vmmount-${person.uid}` : join(runtime, "vmmount");
   return {
     "state.dir": join(state, "vmmount"),
     "cache.dir": join(cache, "vmmount"),
-    // The name can be guessed: whoever uses it checks that nobody else made it.
-    "runtime.dir": runtime === undefined ? `/tmp/vmmount-${person.uid}` : join(runtime, "vmmount"),
+    "runtime.dir": ours,
     "mount.uid": person.uid,
     "mount.gid": person.gid,
   };

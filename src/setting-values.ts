@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { closeNames } from "./close-names.js";
 import { parseBytes, parseDurationMs } from "./units.js";
 
 /** Text from the environment or a flag, text or a number from TOML; what `parse` throws is the message. */
@@ -24,6 +25,18 @@ export const integer = (min: number, max: number): z.ZodType<number> =>
     if (number >= min && number <= max) return number;
     throw new RangeError(`Cannot use "${text}" as a number: write an integer from ${min} to ${max}`);
   });
+
+/** One of a few words; the message for another one names them. */
+export const oneOf = <const Words extends readonly [string, ...string[]]>(words: Words): z.ZodType<Words[number]> =>
+  z.enum(words, {
+    error: ({ input }) => {
+      const [close] = typeof input === "string" ? closeNames(input, words, 1) : [];
+      const all = words.map((word) => JSON.stringify(word)).join(", ");
+      return `${JSON.stringify(input)} is none of ${all}${close === undefined ? "" : `; did you mean "${close}"?`}`;
+    },
+  });
+
+export const absolutePath = z.string().startsWith("/", 'Write an absolute path, such as "/var/lib/vmmount"');
 
 export const flag = z.union(
   [

@@ -1,9 +1,21 @@
 import { z } from "zod";
 import { folderOfDirUrl, isDirUrl } from "./dir-url.js";
+import { LOOKUPS } from "./locator.js";
 import { LOG_LEVEL_DEFAULT, LOG_LEVELS } from "./log.js";
 import { PROXY_SETTINGS } from "./proxy-settings.js";
 import type { RetryPolicy } from "./retry.js";
-import { durationMs, flag, integer, parsed, type Setting, setting, size, timeoutMs } from "./setting-values.js";
+import {
+  absolutePath,
+  durationMs,
+  flag,
+  integer,
+  oneOf,
+  parsed,
+  type Setting,
+  setting,
+  size,
+  timeoutMs,
+} from "./setting-values.js";
 import { parseTransports } from "./transports.js";
 import { httpsOfXenUrl, isXenUrl } from "./xen-url.js";
 import { KIB, MIB } from "./units.js";
@@ -29,11 +41,23 @@ export const SETTINGS = {
     "VMMOUNT_SERVER",
     "server that locators without SERVER: mean; may be left out when only one is configured",
   ),
+  lookup: setting(
+    oneOf(LOOKUPS),
+    "auto",
+    "VMMOUNT_LOOKUP",
+    "what a VM without a form such as name: is; auto: path, UUID, address, or exact name; ipaddr: address or DNS name of its guest; name: exact name",
+  ),
   "log.level": setting(
     integer(0, LOG_LEVELS.length - 1),
     LOG_LEVEL_DEFAULT,
     "VMMOUNT_LOG_LEVEL",
     "0 nothing, 1 errors, 2 warnings, 3 steps, 4 progress, 5 API calls, 6 wire dumps",
+  ),
+  "log.file": setting(
+    z.union([z.literal(""), absolutePath], "Write an absolute path"),
+    "",
+    "VMMOUNT_LOG_FILE",
+    "file that log lines are added to, as JSON; stderr then has steps at most; empty: none",
   ),
   // 256 MiB: several 1 MiB blocks for each of dozens of sequential readers; below 8 blocks read-ahead evicts itself.
   "mount.cache_size": setting(
@@ -86,7 +110,7 @@ export const SETTINGS = {
   ),
   "mount.mode": setting(octalMode, "0400", "VMMOUNT_MODE", "octal mode of the files in the mount"),
   "mount.allocation": setting(
-    z.enum(["auto", "off"]),
+    oneOf(["auto", "off"]),
     "auto",
     "VMMOUNT_ALLOCATION",
     "auto: holes where the server says so and samples agree; off: every byte is read",
@@ -98,19 +122,19 @@ export const SETTINGS = {
     "how to read disks, in order: vSphere some of san:hotadd:nbdssl:nbd:https, Xen some of nbd:http; auto: all that can be used here",
   ),
   "mount.passthrough": setting(
-    z.enum(["auto", "off"]),
+    oneOf(["auto", "off"]),
     "auto",
     "VMMOUNT_PASSTHROUGH",
     "auto: disks that are a local file are read by the kernel itself, where it can; off: never",
   ),
   "mount.fuse_driver": setting(
-    z.enum(["kernel", "fuse-native"]),
+    oneOf(["kernel", "fuse-native"]),
     "kernel",
     "VMMOUNT_FUSE_DRIVER",
     "kernel: no library, tells readers where holes are; fuse-native: through libfuse 2",
   ),
   "mount.xva_checksum": setting(
-    z.enum(["sha1", "xxhash"]),
+    oneOf(["sha1", "xxhash"]),
     "sha1",
     "VMMOUNT_XVA_CHECKSUM",
     "how the .xva of a Xen VM is hashed; sha1: every version imports it; xxhash: from Citrix Hypervisor 8.1 and XCP-ng 8.1 on, faster",
@@ -122,20 +146,20 @@ export const SETTINGS = {
     "folder of VMware's library, the one that has lib64 in it; empty: the usual ones",
   ),
   "vddk.host": setting(
-    z.enum(["own", "nbdkit"]),
+    oneOf(["own", "nbdkit"]),
     "own",
     "VMMOUNT_VDDK_HOST",
     "own: vmmount loads VMware's library in a process of its own; nbdkit: an installed nbdkit does",
   ),
   "vddk.config": setting(z.string(), "", "VMMOUNT_VDDK_CONFIG", "configuration file for VMware's library"),
   "snapshot.quiesce": setting(
-    z.enum(["auto", "require", "off"]),
+    oneOf(["auto", "require", "off"]),
     "auto",
     "VMMOUNT_QUIESCE",
     "auto: try, else crash-consistent with a warning; require: fail; off: never ask the guest",
   ),
   "snapshot.kind": setting(
-    z.enum(["disks", "memory", "offline"]),
+    oneOf(["disks", "memory", "offline"]),
     "disks",
     "VMMOUNT_SNAPSHOT_KIND",
     "Xen only; disks: of the VM as it is; memory: it stands still meanwhile, so all disks are of one moment; offline: it is shut down, frozen and started again",
@@ -212,19 +236,19 @@ export const SETTINGS = {
     "longest time a disk read may take with all its repetitions",
   ),
   "state.dir": setting(
-    z.string().startsWith("/"),
+    absolutePath,
     "/var/lib/vmmount",
     "VMMOUNT_STATE_DIR",
     "journals of snapshot sessions and logs; survives a reboot; a normal user's: $XDG_STATE_HOME/vmmount",
   ),
   "cache.dir": setting(
-    z.string().startsWith("/"),
+    absolutePath,
     "/var/cache/vmmount",
     "VMMOUNT_CACHE_DIR",
     "room for disks that a Xen host without NBD gives only once and in order; a normal user's: $XDG_CACHE_HOME/vmmount",
   ),
   "runtime.dir": setting(
-    z.string().startsWith("/"),
+    absolutePath,
     "/run/vmmount",
     "VMMOUNT_RUNTIME_DIR",
     "control sockets and locks; a normal user's: $XDG_RUNTIME_DIR/vmmount",

@@ -6,6 +6,7 @@ export interface CommonOptions {
   readonly config?: string;
   readonly json?: boolean;
   readonly logLevel?: string;
+  readonly logFile?: string;
   readonly quiet?: boolean;
   readonly verbose?: number;
   readonly server?: string;
@@ -38,6 +39,7 @@ export function withCommonOptions(command: Command, asks: "a server" | "this hos
     .option("-c, --config <file>", "read this configuration file instead of the usual ones")
     .option("--json", "answer with one JSON object on stdout; logs and errors are JSON on stderr")
     .option("-L, --log-level <0..6>", "0 nothing, 1 errors, 2 warnings, 3 steps, 4 progress, 5 calls, 6 wire")
+    .option("--log-file <file>", "add log lines to this file, as JSON; stderr then has steps at most (-L 3)")
     .option("-q, --quiet", "errors only (-L 1)")
     .option("-v, --verbose", "more: -v = -L 4, -vv = -L 5, -vvv = -L 6", (_value, count: number) => count + 1, 0);
 }

@@ -1,4 +1,5 @@
 import { constants } from "node:os";
+import { resolve } from "node:path";
 import { createInterface } from "node:readline/promises";
 import { Writable } from "node:stream";
 import { type Config, loadConfig } from "../config.js";
@@ -7,9 +8,10 @@ import { forbidCoreDumps } from "../libc.js";
 import { createLogger, type Logger, SecretTexts } from "../log.js";
 import type { ServerChoice } from "../mount/connection.js";
 import { StatePaths } from "../mount/state-paths.js";
+import { ProgressLog } from "../progress-log.js";
 import type { SettingKey } from "../settings.js";
 import type { CommonOptions } from "./common-options.js";
-import { logLine } from "./log-lines.js";
+import { LogOutput } from "./log-output.js";
 import type { Terminal } from "./output.js";
 import { ProgressLine } from "./progress.js";
 
@@ -25,6 +27,8 @@ export interface ProcessEdge {
   readonly program: string;
   /** Aborted with a CancelledError by SIGINT, SIGTERM or SIGHUP. */
   readonly signal: AbortSignal;
+  /** Hears where a failure is to be told, once the configuration is known. */
+  readonly onLogOutput?: (output: LogOutput) => void;
 }
 
 export interface CommandContext {
@@ -35,6 +39,8 @@ export interface CommandContext {
   readonly logger: Logger;
   readonly progress: ProgressLine;
   readonly signal: AbortSignal;
+  /** Draws progress, and logs it at level 4: for tasks of this process. A mount daemon logs its own. */
+  readonly onProgress: (what: string, percent: number | undefined) => void;
   /** Shows a line of the daemon's log like one of ours. */
   readonly onLog: (json: string) => void;
 }
@@ -49,11 +55,10 @@ export function createContext(
 ): CommandContext {
   // From here on there may be passwords in memory.
   forbidCoreDumps();
-  const level = levelFlag(options);
   const config = loadConfig({
     file: options.config,
     env: edge.env,
-    flags: [...(level === undefined ? [] : [level]), ...flags.filter(({ value }) => value !== undefined)],
+    flags: [...logFlags(options), ...flags].filter(({ value }) => value !== undefined),
   });
   const terminal: Terminal = {
     out: edge.out,
@@ -62,12 +67,16 @@ export function createContext(
     json: options.json === true,
   };
   const progress = new ProgressLine(terminal);
+  const secrets = new SecretTexts();
+  const { "log.level": level, "log.file": path } = config.settings;
+  const output = new LogOutput(terminal, { level, path, secrets });
+  edge.onLogOutput?.(output);
   const onLog = (json: string): void => {
     progress.stop();
-    terminal.err(terminal.json ? json : logLine(json, terminal));
+    output.write(json);
   };
-  const secrets = new SecretTexts();
-  const logger = createLogger({ level: config.settings["log.level"], secrets, write: onLog });
+  const logger = createLogger({ level, secrets, write: onLog });
+  const progressLog = new ProgressLog(logger);
   return {
     config,
     paths: new StatePaths(config.settings),
@@ -75,19 +84,27 @@ export function createContext(
     terminal,
     logger,
     progress,
+    onProgress: (what, percent) => {
+      progressLog.report(what, percent);
+      progress.report(what, percent);
+    },
     signal: edge.signal,
     onLog,
   };
 }
 
-function levelFlag(options: CommonOptions): FlagSetting | undefined {
+function logFlags(options: CommonOptions): FlagSetting[] {
+  const path = options.logFile;
+  return [levelFlag(options), { key: "log.file", value: path && resolve(path), flag: "--log-file" }];
+}
+
+function levelFlag(options: CommonOptions): FlagSetting {
   const key = "log.level";
   if (options.logLevel !== undefined) return { key, value: options.logLevel, flag: "--log-level" };
   if (options.quiet === true) return { key, value: 1, flag: "--quiet" };
   // -v = 4 task progress, -vv = 5 API calls, -vvv = 6 wire dumps
-  if (options.verbose !== undefined && options.verbose > 0)
-    return { key, value: Math.min(3 + options.verbose, 6), flag: "--verbose" };
-  return undefined;
+  const count = options.verbose ?? 0;
+  return { key, value: count === 0 ? undefined : Math.min(3 + count, 6), flag: "--verbose" };
 }
 
 /** Options that only a server with a login has a use for. */

@@ -29,7 +29,7 @@ export function addExport(program: Command, edge: ProcessEdge): void {
     const { exportPoolSource } = await import("../mount/export-pool-source.js");
     const context = createContext(edge, flags);
     try {
-      const catalog = await exportPoolSource(source, directory, { ...context, onProgress: context.progress.report });
+      const catalog = await exportPoolSource(source, directory, { ...context, onProgress: context.onProgress });
       context.progress.stop();
       answer(context.terminal, catalog, () => describe(catalog, directory));
     } finally {

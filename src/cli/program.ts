@@ -4,7 +4,7 @@ import { EXIT_CODES } from "../exit-codes.js";
 import { VERSION } from "../version.js";
 import { addFind, addLs, addSnapshot } from "./browse.js";
 import { addCheck } from "./check.js";
-import { addConfig } from "./config-show.js";
+import { addConfig } from "./config.js";
 import type { ProcessEdge } from "./context.js";
 import { addDemo } from "./demo.js";
 import { addDoctor } from "./doctor.js";

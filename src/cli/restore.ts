@@ -34,7 +34,7 @@ export function addRestore(program: Command, edge: ProcessEdge): void {
     const { restoreToPool } = await import("../restore/restore-to-pool.js");
     const context = createContext(edge, flags);
     try {
-      const options = { ...context, storage: flags.sr, name: flags.name, onProgress: context.progress.report };
+      const options = { ...context, storage: flags.sr, name: flags.name, onProgress: context.onProgress };
       const result = await restoreToPool(backup, options);
       context.progress.stop();
       answer(context.terminal, result, () => describe(result));

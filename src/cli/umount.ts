@@ -41,7 +41,7 @@ export function addUmount(program: Command, edge: ProcessEdge): void {
       ...context,
       force: flags.force === true,
       signal: edge.signal,
-      onProgress: context.progress.report,
+      onProgress: context.onProgress,
     };
     try {
       const results =

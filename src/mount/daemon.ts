@@ -14,6 +14,7 @@ import { MountSession } from "./mount-session.js";
 import type { MountContext } from "./mount-steps.js";
 import type { MountedSession } from "./mounted-session.js";
 import { StatePaths } from "./state-paths.js";
+import { ProgressLog } from "../progress-log.js";
 
 /** The front command may ask a person for the password first; when it ends, so do we, at once. */
 const REQUEST_WAIT_MS = 30 * 60_000;
@@ -65,7 +66,7 @@ async function serve(request: MountRequest, parent: ParentChannel): Promise<void
     logger.error(`Stopped by a bug in vmmount: ${error.stack ?? error.message}`);
   };
   process.on("uncaughtExceptionMonitor", onUncaught);
-  const progress = new ProgressFan(parent);
+  const progress = new ProgressFan(parent, new ProgressLog(logger));
   const signals = catchSignals(logger, parent);
   try {
     const session = await start({
@@ -174,16 +175,19 @@ function listen(session: MountedSession, finished: Promise<string>, serving: Ser
   );
 }
 
-/** Sends progress to the parent until it is let go, and to every control client that waits. */
+/** Logs progress, and sends it to the parent until it is let go, and to every control client that waits. */
 class ProgressFan {
   readonly #clients = new Set<(message: ControlMessage) => void>();
   readonly #parent: ParentChannel;
+  readonly #log: ProgressLog;
 
-  constructor(parent: ParentChannel) {
+  constructor(parent: ParentChannel, log: ProgressLog) {
     this.#parent = parent;
+    this.#log = log;
   }
 
   readonly report = ({ what, percent }: { what: string; percent: number | undefined }): void => {
+    this.#log.report(what, percent);
     void this.#parent.send({ type: "progress", what, percent });
     for (const send of this.#clients) send({ type: "progress", what, ...(percent !== undefined && { percent }) });
   };

@@ -33,7 +33,7 @@ const COPY_BYTES = MIB;
  */
 export async function exportPoolSource(text: string, where: string, options: ExportOptions): Promise<PoolCatalog> {
   const { config, choice, logger, signal } = options;
-  const locator = parseLocator(text, new Set(config.servers.keys()));
+  const locator = parseLocator(text, new Set(config.servers.keys()), config.settings.lookup);
   const source = poolSourceOf(locator.form);
   if (source === undefined) {
     throw new UsageError(

@@ -23,7 +23,7 @@ async function withServer<T>(
   work: (hypervisor: Hypervisor, locator: Locator) => Promise<T>,
 ): Promise<T> {
   const { config, choice, logger, signal } = options;
-  const locator = parseLocator(text, new Set(config.servers.keys()));
+  const locator = parseLocator(text, new Set(config.servers.keys()), config.settings.lookup);
   const connection = await prepareConnection(chooseServer(config, locator.server, choice), choice);
   await using hypervisor = await openHypervisor(connection, logger, signal);
   return await work(hypervisor, locator);

@@ -42,7 +42,7 @@ export interface MountVmOptions {
 export async function mountVm(text: string, where: string, options: MountVmOptions): Promise<SessionStatus> {
   const { config, choice, paths } = options;
   // Everything that can be wrong without a server is found before one is asked.
-  const locator = parseLocator(text, new Set(config.servers.keys()));
+  const locator = parseLocator(text, new Set(config.servers.keys()), config.settings.lookup);
   const earlier = await findEarlierMount(where, paths);
   const server = chooseServer(config, locator.server, choice);
   // An earlier mount that may go is in the way until the server was asked about it.

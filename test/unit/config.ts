@@ -27,7 +27,7 @@ function refusal(run: () => unknown): VmmountError {
 
 void t.test("without files every setting is its default", (t) => {
   const config = load(t, "");
-  t.strictSame(new Set(Object.values(config.origins)), new Set(["default"]));
+  t.strictSame(new Set(Object.values(config.origins).map(({ kind }) => kind)), new Set(["default"]));
   t.strictSame(Object.keys(config.settings), SETTING_KEYS);
   t.equal(config.settings["mount.mode"], 0o400);
   t.equal(config.settings["mount.cache_size"], 256 * 1024 * 1024);
@@ -41,9 +41,10 @@ void t.test("flags beat the environment, which beats files; each setting knows w
   const config = load(t, toml, { VMMOUNT_UID: "2", VMMOUNT_GID: "2", VMMOUNT_MODE: "" }, flags);
   const { settings, origins } = config;
   t.strictSame([settings["mount.uid"], settings["mount.gid"], settings["mount.read_ahead"]], [3, 2, 1]);
-  t.strictSame([origins["mount.uid"], origins["mount.gid"]], ["--uid", "VMMOUNT_GID"]);
-  t.match(origins["mount.read_ahead"], /config\.toml$/);
-  t.equal(origins["mount.mode"], "default", "an empty variable is not set");
+  t.strictSame(origins["mount.uid"], { kind: "flag", name: "--uid" });
+  t.strictSame(origins["mount.gid"], { kind: "env", name: "VMMOUNT_GID" });
+  t.match(origins["mount.read_ahead"], { kind: "file", path: /config\.toml$/, line: 4 });
+  t.strictSame(origins["mount.mode"], { kind: "default" }, "an empty variable is not set");
   t.end();
 });
 
@@ -51,10 +52,11 @@ void t.test("the user's file is read after the machine's", (t) => {
   const home = scratch(t);
   mkdirSync(join(home, ".config/vmmount"), { recursive: true });
   const file = join(home, ".config/vmmount/config.toml");
-  writeFileSync(file, 'default_server = "vc1"\n');
+  const server = (name: string): string => `default_server = "${name}"\n[server.${name}]\nurl = "https://${name}"\n`;
+  writeFileSync(file, server("vc1"));
   t.ok(loadConfig({ env: { HOME: home }, flags: [] }).files.includes(file));
   mkdirSync(join(home, "xdg/vmmount"), { recursive: true });
-  writeFileSync(join(home, "xdg/vmmount/config.toml"), 'default_server = "vc2"\n');
+  writeFileSync(join(home, "xdg/vmmount/config.toml"), server("vc2"));
   const { settings } = loadConfig({ env: { HOME: home, XDG_CONFIG_HOME: join(home, "xdg") }, flags: [] });
   t.equal(settings.default_server, "vc2");
   t.end();
@@ -103,8 +105,8 @@ void t.test("a file that is named must be there and be readable", (t) => {
 
 void t.test("what is not understood is refused, with the key, the file and a way out", (t) => {
   const cases: [toml: string, message: RegExp, hint?: RegExp][] = [
-    ["defaul_server = 'x'", /unknown key "defaul_server" in ".*config.toml"/, /Did you mean "default_server"\?/],
-    ["[mount]\ncache_siz = 1", /unknown key "mount.cache_siz"/, /mount.cache_size/],
+    ["defaul_server = 'x'", /unknown key "defaul_server" in ".*config.toml:1"/, /Did you mean "default_server"\?/],
+    ["[mount]\ncache_siz = 1", /unknown key "mount.cache_siz" in ".*:2"/, /mount.cache_size/],
     ["[zzz]\nqqq = 1", /unknown key "zzz"/, /Known keys: default_server/],
     ["constructor = 1", /unknown key "constructor"/],
     ["toString = 1", /unknown key "toString"/],
@@ -114,9 +116,14 @@ void t.test("what is not understood is refused, with the key, the file and a way
     ["server = 3", /such as \[server\.NAME\]/],
     ["server.vc1 = 3", /"server\.vc1" in .* must be a table/],
     ["[[server]]\nurl = 'https://x'", /must be a table/],
-    ["[mount]\nuid = 'me'", /Cannot use "mount.uid" from .*config.toml: .*an integer from 0/],
+    ["[mount]\nuid = 'me'", /Cannot use "mount.uid" from .*config.toml:2: .*an integer from 0/],
     ["[mount]\ncache_size = '1KiB'", /"mount.cache_size" .*less than 8MiB/],
-    ["[snapshot]\nquiesce = 'maybe'", /"snapshot.quiesce"/],
+    ["[snapshot]\nquiesce = 'maybe'", /"snapshot.quiesce" .*"maybe" is none of "auto", "require", "off"$/],
+    ["[snapshot]\nquiesce = 'requier'", /none of .*; did you mean "require"\?/],
+    ["[mount]\nallow_other = 'maybe'", /"mount.allow_other" .*"true" or "false"/],
+    ["default_server = 'vc'\n[server.vc1]\nurl = 'https://x'", /no server "vc": it is none of vc1/, /"vc1"/],
+    ["default_server = 'vc'", /:1: there is no server "vc": no \[server\.NAME\]/],
+    ["log.file = 'x'", /absolute path/],
     ["[server.vc1]", /"server.vc1.url"/],
     ["[server.vc1]\nurl = 'http://x'", /"server.vc1.url" .*write "https:/],
     ["[server.vc1]\nurl = 'https://u:p@x'", /"server.vc1.url"/],
@@ -144,6 +151,20 @@ void t.test("what is not understood is refused, with the key, the file and a way
   t.end();
 });
 
+void t.test("everything that is wrong is told at once", (t) => {
+  const toml = "bogus = 1\n[mount]\nuid = 'me'\ncache_siz = 1\n[server.vc1]\nurll = 'x'\ninsecure = 'perhaps'\n";
+  const error = refusal(() => load(t, toml, { VMMOUNT_QUIESCE: "of" }));
+  t.match(error.message, /^Cannot use the configuration, which has 7 mistakes: \(1\) /);
+  for (const one of ["bogus", "mount.uid", "mount.cache_siz", "urll", "vc1.url", "vc1.insecure", "VMMOUNT_QUIESCE"]) {
+    t.match(error.message, one);
+  }
+  t.match(error.message, /mount\.cache_siz" in "[^"]*:4" \(Did you mean "mount\.cache_size"\?\)/);
+  t.notMatch(error.message, /\n/, "in one sentence");
+  const many = Array.from({ length: 30 }, (_, index) => `zz${index} = 1`).join("\n");
+  t.match(refusal(() => load(t, many)).message, /30 mistakes: .*\(20\) .*; and 10 more$/);
+  t.end();
+});
+
 void t.test("a message never shows the password that stands beside the mistake", (t) => {
   const error = refusal(() => load(t, "[server.vc1]\npassword = 'hunter2'\nurl = 'http://x'"));
   t.notMatch(`${error.message} ${error.hint ?? ""}`, /hunter2/);
@@ -164,6 +185,7 @@ void t.test("servers keep their names, and the file they are from", (t) => {
     "[server.vc1]\nurl = 'https://vc1'\nuser = 'me'\ninsecure = true\n[server.vc-2]\nurl = 'https://[::1]:8443/'\n",
   );
   t.strictSame([...config.servers.keys()], ["vc1", "vc-2"]);
+  t.match(config.serverOrigins.get("vc-2")?.get("url"), { kind: "file", line: 6 });
   t.match(config.servers.get("vc1"), { name: "vc1", url: "https://vc1", user: "me", insecure: true, origin: /toml$/ });
   t.end();
 });

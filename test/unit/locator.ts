@@ -79,3 +79,24 @@ void t.test("joinInventoryPath() and splitInventoryPath() undo each other", asyn
   });
   await holds(t, property, { runs: 500 });
 });
+
+void t.test("bare text is what the lookup says; a path or a form word is always itself", (t) => {
+  const none = new Set<string>();
+  const form = (text: string, lookup: "auto" | "ipaddr" | "name") => parseLocator(text, none, lookup).form;
+  const uuid = "4211a1b2-0000-1111-2222-333344445555";
+  t.match(form("web01", "ipaddr"), { kind: "ipaddr", address: "web01" });
+  t.match(form(uuid, "ipaddr"), { kind: "ipaddr" });
+  t.match(form("10.0.0.7", "name"), { kind: "name", name: "10.0.0.7" });
+  t.match(form(uuid, "name"), { kind: "name", name: uuid });
+  t.match(form("10.0.0.7", "auto"), { kind: "ipaddr" });
+  t.match(form(uuid, "auto"), { kind: "instanceuuid" });
+  t.match(form("web01", "auto"), { kind: "name" });
+  for (const lookup of ["auto", "ipaddr", "name"] as const) {
+    t.match(form("/dc/web01", lookup), { kind: "path" });
+    t.match(form("name:web01", lookup), { kind: "name", name: "web01" });
+    t.match(form("ipaddr:web01", lookup), { kind: "ipaddr" });
+    t.throws(() => form("", lookup), /empty/);
+  }
+  t.match(parseLocator("vc1:web01", new Set(["vc1"]), "ipaddr"), { server: "vc1", form: { kind: "ipaddr" } });
+  t.end();
+});

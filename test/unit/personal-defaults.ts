@@ -35,6 +35,6 @@ void t.test("whatever is configured beats them", (t) => {
   const env = { HOME: "/nonexistent", VMMOUNT_STATE_DIR: "/srv/x", VMMOUNT_UID: "7" };
   const { settings, origins } = loadConfig({ file: "/dev/null", env, flags: [], person: PERSON });
   t.match(settings, { "state.dir": "/srv/x", "runtime.dir": "/tmp/vmmount-1000", "mount.uid": 7, "mount.gid": 100 });
-  t.equal(origins["runtime.dir"], "default");
+  t.strictSame(origins["runtime.dir"], { kind: "default" });
   t.end();
 });

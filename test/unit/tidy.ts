@@ -124,6 +124,7 @@ const TESTED_THROUGH: Readonly<Record<string, string>> = {
   "src/check/": "test/unit/cli/check.ts",
   "src/cli/browse.ts": "test/unit/cli/commands.ts",
   "src/cli/common-options.ts": "test/unit/cli/program.ts",
+  "src/cli/config.ts": "test/unit/cli/commands.ts",
   "src/cli/config-show.ts": "test/unit/cli/commands.ts",
   "src/cli/doctor.ts": "test/unit/cli/check.ts",
   "src/cli/demo.ts": "scripts/demo",

@@ -155,6 +155,55 @@ void t.test("config show says where each setting is from, and no password", asyn
   t.match(await command(["config", "show"], { env: { VMMOUNT_CONFIG: "/dev/null" } }), { out: /^Files: \/dev\/null/ });
 });
 
+void t.test("config show --effective says value and place of every setting and server key", async (t) => {
+  const directory = realpathSync(scratch(t));
+  const file = join(directory, "config.toml");
+  const toml = '[server.vc1]\nurl = "https://vc1"\nuser = "me"\npassword = "hunter2"\n[mount]\nmode = "0440"\n';
+  configIn(directory, toml);
+  const env = { VMMOUNT_CONFIG: file, VMMOUNT_USER: "other", VMMOUNT_RETRY_MAX: "9" };
+  const argv = ["config", "show", "--effective", "-vv"];
+  const { out } = await command(argv, { env });
+  t.match(out, new RegExp(`^mount\\.mode +0440 +${file}:6$`, "m"));
+  t.match(out, /^retry\.max +9 +VMMOUNT_RETRY_MAX$/m);
+  t.match(out, /^log\.level +5 +--verbose$/m);
+  t.match(out, /^mount\.cache_size +256MiB +default$/m);
+  t.match(out, new RegExp(`^server\\.vc1\\.url +https://vc1 +${file}:2$`, "m"));
+  t.match(out, /^server\.vc1\.user +other +VMMOUNT_USER$/m);
+  t.match(out, new RegExp(`^server\\.vc1\\.password +\\[redacted\\] +${file}:4$`, "m"));
+  const json = await command([...argv, "--json"], { env });
+  const { settings, servers } = JSON.parse(json.out) as Record<string, { key: string }[]>;
+  t.strictSame(
+    settings?.find(({ key }) => key === "mount.mode"),
+    {
+      key: "mount.mode",
+      value: 0o440,
+      text: "0440",
+      origin: "file",
+      source: file,
+      line: 6,
+    },
+  );
+  t.match(
+    settings?.find(({ key }) => key === "mount.cache_size"),
+    {
+      value: 268435456,
+      origin: "default",
+      source: null,
+      line: null,
+    },
+  );
+  t.match(servers, [
+    {
+      name: "vc1",
+      values: [
+        { key: "url", line: 2 },
+        { key: "user", origin: "env" },
+      ],
+    },
+  ]);
+  t.notMatch(out + json.out, /hunter2/);
+});
+
 void t.test("mount finds out what is wrong before it asks a server", async (t) => {
   const at = await host(t);
   const empty = join(at.directory, "mnt");

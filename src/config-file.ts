@@ -1,0 +1,55 @@
+import { readFileSync, statSync } from "node:fs";
+import { homedir } from "node:os";
+import { isAbsolute, join } from "node:path";
+import { parse } from "smol-toml";
+import { ConfigError } from "./errors.js";
+import { TomlLines } from "./toml-lines.js";
+
+/** A configuration file is a page of text; more is a mistake such as a wrong path. */
+const FILE_BYTES_MAX = 1024 * 1024;
+
+export interface ConfigFile {
+  readonly path: string;
+  readonly table: Readonly<Record<string, unknown>>;
+  readonly lines: TomlLines;
+}
+
+/** The one file that is named, or those of the usual places that exist. @throws ConfigError */
+export function configFiles(
+  named: string | undefined,
+  env: Readonly<Record<string, string | undefined>>,
+): readonly string[] {
+  const explicit = named ?? env["VMMOUNT_CONFIG"];
+  if (explicit !== undefined && explicit !== "") return [explicit];
+  // XDG Base Directory Specification: an empty or relative value counts as unset. A file of the current directory,
+  // which may belong to somebody else, must not configure us.
+  const [xdg, home = homedir()] = [env["XDG_CONFIG_HOME"], env["HOME"]].map((path) =>
+    path !== undefined && isAbsolute(path) ? path : undefined,
+  );
+  const usual = ["/etc/vmmount/config.toml", join(xdg ?? join(home, ".config"), "vmmount/config.toml")];
+  return usual.filter((path) => isFile(path));
+}
+
+function isFile(path: string): boolean {
+  try {
+    return statSync(path, { throwIfNoEntry: false })?.isFile() === true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOTDIR") return false;
+    throw new ConfigError(`Cannot look for configuration file "${path}": ${(error as Error).message}`, {
+      cause: error,
+      hint: "Make it readable, or name another one with --config",
+    });
+  }
+}
+
+/** @throws ConfigError for a file that cannot be read or is no TOML */
+export function readConfigFile(path: string): ConfigFile {
+  try {
+    if (statSync(path).size > FILE_BYTES_MAX) throw new RangeError(`It is larger than ${FILE_BYTES_MAX} bytes`);
+    const text = readFileSync(path, "utf8");
+    return { path, table: parse(text), lines: new TomlLines(text) };
+  } catch (error) {
+    const reason = (error as Error).message.split("\n")[0] ?? "";
+    throw new ConfigError(`Cannot read configuration file "${path}": ${reason}`, { cause: error });
+  }
+}

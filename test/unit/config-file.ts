@@ -1,0 +1,37 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import t from "tap";
+import { configFiles, readConfigFile } from "../../src/config-file.js";
+import { ConfigMistakes } from "../../src/config-mistakes.js";
+import { scratch } from "../fixtures/scratch.js";
+
+void t.test("a file is its tables, and where each key stands", (t) => {
+  const path = join(scratch(t), "config.toml");
+  writeFileSync(path, "[mount]\nuid = 1\n");
+  const { table, lines } = readConfigFile(path);
+  t.match(table, { mount: { uid: 1 } });
+  t.equal(lines.of(["mount", "uid"]), 2);
+  writeFileSync(path, "[mount\n");
+  t.throws(() => readConfigFile(path), /Cannot read configuration file/);
+  t.end();
+});
+
+void t.test("a file that is named is the only one", (t) => {
+  t.strictSame(configFiles("/a", { VMMOUNT_CONFIG: "/b" }), ["/a"]);
+  t.strictSame(configFiles(undefined, { VMMOUNT_CONFIG: "/b" }), ["/b"]);
+  t.end();
+});
+
+void t.test("one mistake speaks for itself, none says nothing", (t) => {
+  const mistakes = new ConfigMistakes();
+  mistakes.refuse();
+  mistakes.add({ message: "Cannot a", hint: "b" });
+  t.throws(() => {
+    mistakes.refuse();
+  }, /^Error: Cannot a$|Cannot a$/);
+  mistakes.add({ message: "Cannot c" });
+  t.throws(() => {
+    mistakes.refuse();
+  }, /2 mistakes: \(1\) Cannot a \(b\); \(2\) Cannot c$/);
+  t.end();
+});
