@@ -165,7 +165,7 @@ export const SETTINGS = {
     "Xen only; disks: of the VM as it is; memory: it stands still meanwhile, so all disks are of one moment; offline: it is shut down, frozen and started again",
   ),
   "snapshot.policy": setting(
-    z.enum(SNAPSHOT_POLICIES),
+    oneOf(SNAPSHOT_POLICIES),
     "automatic",
     "VMMOUNT_SNAPSHOT_POLICY",
     "automatic: create, and delete at umount; manual: use one that is there, and keep it; createonly: create, and keep it; deleteonly: use one that is there, and delete it at umount",
@@ -184,13 +184,13 @@ export const SETTINGS = {
     "age at which a snapshot of ours counts as forgotten, whoever made it; written into its description",
   ),
   "preexisting.mount": setting(
-    z.enum(["fail", "repair", "delete"]),
+    oneOf(["fail", "repair", "delete"]),
     "repair",
     "VMMOUNT_PREEXISTING_MOUNT",
     "an earlier mount on the same directory; fail: refuse; repair: clean up one whose process is dead; delete: unmount also a living one of the same VM",
   ),
   "preexisting.snapshot": setting(
-    z.enum(["fail", "delete-own", "delete"]),
+    oneOf(["fail", "delete-own", "delete"]),
     "delete-own",
     "VMMOUNT_PREEXISTING_SNAPSHOT",
     "an earlier backup snapshot of the VM; fail: refuse; delete-own: remove those that this host made and no process holds; delete: also those of other hosts",
