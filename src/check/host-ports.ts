@@ -5,11 +5,11 @@ import type { Transport } from "../transports.js";
 import { fail, type Finding, ok, warn } from "./finding.js";
 
 /** A live host answers within milliseconds, also across a continent. */
-const CONNECT_MS = 5_000;
-/** A cluster has up to 96 hosts: the knocks must not look like a scan to a firewall. */
-const AT_ONCE_MAX = 8;
-/** More come from no honest server: 96 hosts of a cluster with two ports each. */
-const PORTS_MAX = 256;
+const CONNECT_MS = 3_000;
+/** All of them, dead, must have been tried before the question's time is over; and it must not look like a scan to a firewall. */
+const AT_ONCE_MAX = 16;
+/** More come from no honest server: 64 hosts of a pool with two ports each. */
+const PORTS_MAX = 128;
 
 /**
  * Whether each port of the hosts answers. A closed one is a failure only when no other transport is left.

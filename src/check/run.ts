@@ -20,6 +20,8 @@ export interface CheckOptions {
   readonly paths: StatePaths;
   readonly logger: Logger;
   readonly signal: AbortSignal;
+  /** How long a server may take for one question; absent: as long as it needs at most. */
+  readonly questionMs?: number | undefined;
 }
 
 /** What to look at besides this host: one server, with a VM or without, or all that are configured. */
@@ -44,14 +46,14 @@ export function parseTarget(first: string | undefined, second: string | undefine
 
 /** Asks everything, and changes nothing anywhere. @throws UsageError for a server that is not known */
 export async function runChecks(target: CheckTarget, options: CheckOptions): Promise<CheckReport> {
-  const { config, choice, paths, logger, signal } = options;
+  const { config, choice, paths, logger, signal, questionMs } = options;
   const { settings } = config;
   const limit = pLimit(SERVERS_AT_ONCE_MAX);
   const servers = serversOf(target, config, choice);
   const [host, ...answers] = await Promise.all([
     checkLocalHost({ settings, paths }, signal),
     ...servers.map((server) =>
-      limit(() => checkServer(server, target.locator, { settings, choice, paths, logger }, signal)),
+      limit(() => checkServer(server, target.locator, { settings, choice, paths, logger, questionMs }, signal)),
     ),
   ]);
   return toReport([...host, ...answers.flat()]);

@@ -27,6 +27,7 @@ export interface ServerCheckOptions {
   readonly choice: ServerChoice;
   readonly paths: StatePaths;
   readonly logger: Logger;
+  readonly questionMs?: number | undefined;
 }
 
 /** One server and, where a VM is named, that VM. Never throws for what it finds out. */
@@ -106,14 +107,17 @@ async function afterLogin(
 ): Promise<Check[]> {
   const { subject, locator, options } = what;
   const { health, identity } = hypervisor;
-  const clock = health === undefined ? [] : await bounded("server.clock", signal, (asked) => checkClock(health, asked));
+  const ask = (id: string, work: Parameters<typeof bounded>[2]): Promise<readonly Finding[]> =>
+    bounded(id, signal, work, options.questionMs);
+  const clock = health === undefined ? [] : await ask("server.clock", (asked) => checkClock(health, asked));
   const checks = about(subject, clock);
   const usable = identity.kind === "dir" ? [] : (await usableTransports(options.settings))[identity.kind];
-  if (locator !== undefined)
+  if (locator !== undefined) {
     return [...checks, ...(await checkVm(hypervisor, locator, { ...options, usable }, signal))];
+  }
   if (health === undefined) return checks;
-  const rights = await bounded("privileges", signal, (asked) => checkRights(health, undefined, asked));
-  const ports = await bounded("ports", signal, async (asked) =>
+  const rights = await ask("privileges", (asked) => checkRights(health, undefined, asked));
+  const ports = await ask("ports", async (asked) =>
     checkPorts(await health.ports(undefined, { signal: asked }), usable, asked),
   );
   return [...checks, ...about(subject, [...rights, ...ports])];

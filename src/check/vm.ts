@@ -19,6 +19,7 @@ export interface VmCheckOptions {
   readonly settings: Settings;
   readonly paths: StatePaths;
   readonly usable: readonly Transport[];
+  readonly questionMs?: number | undefined;
 }
 
 /** Chains of a server that says nothing of its own limit. */
@@ -31,25 +32,25 @@ export async function checkVm(
   options: VmCheckOptions,
   signal: AbortSignal,
 ): Promise<Check[]> {
+  const ask = (id: string, work: Parameters<typeof bounded>[2]): Promise<readonly Finding[]> =>
+    bounded(id, signal, work, options.questionMs);
   let found: VmIdentity | undefined;
-  const lookUp = await bounded("vm.found", signal, async (asked) => {
+  const lookUp = await ask("vm.found", async (asked) => {
     found = await resolveVm(hypervisor, locator, { signal: asked });
     return ok("vm.found", `${found.path} is there`);
   });
   const vm = found;
   if (vm === undefined) return about({ kind: "vm", name: locator.text }, lookUp);
+  const findings: Finding[] = [...lookUp];
+  findings.push(...(await ask("vm.description", (asked) => describe(hypervisor, vm, options, asked))));
   const { health } = hypervisor;
-  const described = await bounded("vm.description", signal, (asked) => describe(hypervisor, vm, options, asked));
-  const findings: Finding[] = [...lookUp, ...described];
   if (health !== undefined) {
-    const asked = await Promise.all([
-      bounded("vm.room", signal, async (it) => (await health.storages(vm.ref, { signal: it })).map(judgeRoom)),
-      bounded("privileges", signal, (it) => checkRights(health, vm.ref, it)),
-      bounded("ports", signal, async (it) =>
-        checkPorts(await health.ports(vm.ref, { signal: it }), options.usable, it),
-      ),
+    const answers = await Promise.all([
+      ask("vm.room", async (asked) => (await health.storages(vm.ref, { signal: asked })).map(judgeRoom)),
+      ask("privileges", (asked) => checkRights(health, vm.ref, asked)),
+      ask("ports", async (asked) => checkPorts(await health.ports(vm.ref, { signal: asked }), options.usable, asked)),
     ]);
-    findings.push(...asked.flat());
+    findings.push(...answers.flat());
   }
   return about({ kind: "vm", name: vm.path }, findings);
 }

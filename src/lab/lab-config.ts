@@ -23,6 +23,12 @@ const labConfig = z.strictObject({
   datacenter: z.string().min(1).max(80).default("dc1"),
   /** Keyed by `DATASTORE/FOLDER`. */
   machines: z.record(z.string(), machineSettings).default({}),
+  /** Name of the one host: what clients connect to. Default: that of this machine. */
+  host: z.string().min(1).optional(),
+  /** Privileges by the name of a role; it is held on everything. */
+  roles: z.record(z.string(), z.array(z.string())).default({}),
+  /** Users besides the administrator, who may do everything. */
+  users: z.record(z.string(), z.strictObject({ password: z.string().min(1), role: z.string() })).default({}),
 });
 export type LabConfig = z.infer<typeof labConfig>;
 export type LabConfigInput = z.input<typeof labConfig>;

@@ -7,12 +7,14 @@ import { BusyError, NotFoundError } from "../errors.js";
 import type { Logger } from "../log.js";
 import { ControlEndpoint } from "./control-endpoint.js";
 import { sendPage } from "./http-request.js";
+import { readLabConfig } from "./lab-config.js";
 import { LabVm, type Moment } from "./lab-vm.js";
 import { Rules } from "./rules.js";
 import { labCertificate, labPassword, type LabCertificate } from "./tls.js";
 import type { Traffic } from "./traffic.js";
 import { DatastoreEndpoint } from "./vcenter/datastore-endpoint.js";
 import { SdkEndpoint } from "./vcenter/sdk-endpoint.js";
+import { Privileges } from "./vcenter/privileges.js";
 import { VCenter } from "./vcenter/vcenter.js";
 import { World } from "./world.js";
 
@@ -107,8 +109,12 @@ export async function startLab({ directory, listen, users, logger }: LabOptions)
   const { password, path: passwordPath } = await labPassword(directory);
   const world = await World.open(directory, logger);
   const rules = new Rules();
-  const logins = new Map([...(users ?? []), [LAB_USER, password]]);
-  const vcenter = new VCenter({ world, rules, users: logins, hostName: hostname(), logger });
+  const config = await readLabConfig(directory);
+  const configured = Object.entries(config.users).map(([name, user]) => [name, user.password] as const);
+  const logins = new Map([...(users ?? []), ...configured, [LAB_USER, password]]);
+  const privileges = new Privileges(config);
+  const hostName = config.host ?? hostname();
+  const vcenter = new VCenter({ world, rules, users: logins, privileges, hostName, logger });
   const vms = world.machines.map((machine) => new LabVm(machine));
   const server = createServer({ key: tls.key, cert: tls.certificate }, requestHandler(vcenter, vms, logger));
   try {

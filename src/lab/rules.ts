@@ -71,6 +71,10 @@ const settings = z.strictObject({
   changedAreasMax: z.number().int().min(1).default(2000),
   /** Links that a chain may have: vSphere stops at 32 snapshots. */
   snapshotDepthMax: z.number().int().min(1).max(32).default(32),
+  /** How far the server's clock is ahead of the real one, in milliseconds; negative: behind. */
+  clockSkewMs: z.number().int().default(0),
+  /** vSphere: how often each event is told, as by a server that has seen much. */
+  eventCopies: z.number().int().min(1).max(1_000_000).default(1),
   /** XAPI: how long a disk stays in use after the last transfer from it has ended. */
   detachMs: z.number().int().min(0).max(600_000).default(100),
   /** XAPI: how long the answer to a wrong password takes. Real hosts: 5 s. */

@@ -26,6 +26,7 @@ import { DatastoreClient } from "./datastore-client.js";
 import { describe, type DescribedVm } from "./describe.js";
 import { translating } from "./fault-errors.js";
 import type { HttpClient } from "../https/http-client.js";
+import { VsphereHealth } from "./health.js";
 import { openHttpsDisk } from "./https-disk.js";
 import type { VsphereLimits } from "./limits.js";
 import { locate } from "./locate.js";
@@ -47,6 +48,7 @@ export interface VsphereParts {
 export class Vsphere implements Hypervisor {
   readonly identity: ServerIdentity;
   readonly snapshots = "supported";
+  readonly health: VsphereHealth;
   readonly #parts: VsphereParts;
   readonly #properties: PropertyCollector;
   readonly #tasks: TaskWaiter;
@@ -62,6 +64,7 @@ export class Vsphere implements Hypervisor {
     this.#properties = new PropertyCollector(session, limits);
     this.#tasks = new TaskWaiter(session, this.#properties, limits, logger);
     this.#snapshots = new Snapshots({ session, properties: this.#properties, tasks: this.#tasks, limits, logger });
+    this.health = new VsphereHealth({ session, properties: this.#properties, identity: parts.identity });
     this.#datastores = new DatastoreClient(parts.http, session, limits);
   }
 

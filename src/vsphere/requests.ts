@@ -157,6 +157,42 @@ export const removeSnapshotTask = (snapshot: MoRef): SoapRequest =>
 
 export const consolidateVmDisksTask = (vm: MoRef): SoapRequest => write("ConsolidateVMDisks_Task", vm);
 
+/** Since vSphere API 5.5. */
+export const hasPrivilegeOnEntities = (
+  authorizationManager: MoRef,
+  asked: { readonly entities: readonly MoRef[]; readonly session: string; readonly privileges: readonly string[] },
+): SoapRequest =>
+  read(
+    "HasPrivilegeOnEntities",
+    authorizationManager,
+    ["entity", asked.entities],
+    ["sessionId", asked.session],
+    ["privId", asked.privileges],
+  );
+
+/** Events of one object; `maxCount` is known since 6.5. */
+export function queryEvents(
+  eventManager: MoRef,
+  { vm, since, max }: { readonly vm: MoRef; readonly since: Date; readonly max: number },
+): SoapRequest {
+  const filter: WireStruct = {
+    fields: [
+      [
+        "entity",
+        {
+          fields: [
+            ["entity", vm],
+            ["recursion", "self"],
+          ],
+        },
+      ],
+      ["time", { fields: [["beginTime", since.toISOString()]] }],
+      ["maxCount", max],
+    ],
+  };
+  return read("QueryEvents", eventManager, ["filter", filter]);
+}
+
 export interface AllocatedAreasQuery {
   readonly snapshot: MoRef;
   readonly deviceKey: number;

@@ -11,6 +11,8 @@ export interface ServiceContent {
   readonly viewManager: MoRef;
   readonly sessionManager: MoRef;
   readonly searchIndex: MoRef;
+  readonly authorizationManager: MoRef | undefined;
+  readonly eventManager: MoRef | undefined;
   readonly about: {
     readonly fullName: string;
     readonly version: string;
@@ -31,6 +33,8 @@ export async function loadServiceContent(client: SoapClient, signal: AbortSignal
     viewManager: toMoRef(child(content, "viewManager")),
     sessionManager: toMoRef(child(content, "sessionManager")),
     searchIndex: moRefAt(content, "searchIndex") ?? { type: "SearchIndex", id: "SearchIndex" },
+    authorizationManager: moRefAt(content, "authorizationManager"),
+    eventManager: moRefAt(content, "eventManager"),
     about: {
       fullName: textAt(about, "fullName") ?? "VMware vSphere",
       version: textAt(about, "version") ?? "unknown",

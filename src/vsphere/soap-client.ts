@@ -15,6 +15,8 @@ export interface SoapCallOptions {
   readonly signal: AbortSignal;
   /** The server may hold the call on purpose: give up after this, in place of the usual bound. */
   readonly heldMs?: number | undefined;
+  /** Of the answer, in place of the usual bound; more is an IntegrityError. */
+  readonly responseBytesMax?: number | undefined;
 }
 
 /** Enough to see what went wrong; a property dump of thousands of VMs is not. */
@@ -116,7 +118,7 @@ export class SoapClient {
       signal: options.signal,
       deadlineMs,
       stallMs: deadlineMs,
-      bodyBytesMax: this.#limits.responseBytesMax,
+      bodyBytesMax: options.responseBytesMax ?? this.#limits.responseBytesMax,
     });
     this.#cookies.take(answer.cookies);
     return answer;

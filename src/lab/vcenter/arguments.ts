@@ -50,6 +50,10 @@ export class Arguments {
     return this.#list(name).filter((item) => typeof item === "string");
   }
 
+  refs(name: string): Moref[] {
+    return this.#list(name).filter(isMoref);
+  }
+
   each(name: string): Data[] {
     return this.#list(name).filter(isData);
   }

@@ -9,6 +9,8 @@ import { SESSION_COOKIE } from "./sessions.js";
 import type { VCenter } from "./vcenter.js";
 import { escapeXml } from "./xml.js";
 
+const FILE_PRIVILEGES = ["Datastore.Browse", "Datastore.FileManagement"];
+
 /** `/folder`: datastore files by GET and HEAD, for the SOAP session's cookie or by Basic authentication. */
 export class DatastoreEndpoint {
   readonly #server: VCenter;
@@ -34,9 +36,14 @@ export class DatastoreEndpoint {
     };
     const { holds } = this.#server.rules;
     if (!(await misbehave({ response, actions, signal, holds, expireSessions }))) return;
-    if (!this.#isAllowed(request, response)) {
+    const user = this.#userOf(request, response);
+    if (user === undefined) {
       response.setHeader("WWW-Authenticate", `Basic realm="VMware HTTP server"`);
       sendPage(response, 401, "Unauthorized");
+      return;
+    }
+    if (!FILE_PRIVILEGES.every((name) => this.#server.privileges.has(user, name))) {
+      sendPage(response, 403, "Forbidden");
       return;
     }
     if (request.method !== "GET" && request.method !== "HEAD") {
@@ -82,17 +89,19 @@ export class DatastoreEndpoint {
     return this.#server.world.machines.some((machine) => machine.lockedFiles().has(path));
   }
 
-  #isAllowed(request: IncomingMessage, response: ServerResponse): boolean {
+  /** @returns undefined for nobody */
+  #userOf(request: IncomingMessage, response: ServerResponse): string | undefined {
     const { sessions } = this.#server;
-    if (sessions.find(request.headers.cookie) !== undefined) return true;
+    const known = sessions.find(request.headers.cookie);
+    if (known !== undefined) return known.user;
     const basic = /^Basic ([A-Za-z0-9+/=]+)$/.exec(request.headers.authorization ?? "")?.[1];
-    if (basic === undefined) return false;
+    if (basic === undefined) return undefined;
     const [user = "", ...rest] = Buffer.from(basic, "base64").toString("utf8").split(":");
-    if (sessions.isFull || !sessions.isPassword(user, rest.join(":"))) return false;
+    if (sessions.isFull || !sessions.isPassword(user, rest.join(":"))) return undefined;
     const client = { address: request.socket.remoteAddress ?? "", userAgent: request.headers["user-agent"] ?? "" };
     const session = sessions.login(user, rest.join(":"), client);
     response.setHeader("Set-Cookie", `${SESSION_COOKIE}=${session.cookie}; Path=/; HttpOnly; Secure;`);
-    return true;
+    return user;
   }
 
   #isDatacenter(name: string): boolean {

@@ -2,8 +2,10 @@ import type { Logger } from "../../log.js";
 import type { RuleAction } from "../rules.js";
 import { Arguments } from "./arguments.js";
 import type { Answer, Call, Handler, Handlers, OpenCall } from "./call.js";
+import { AUTHORIZATION_CALLS } from "./calls/authorization-calls.js";
 import { CHANGE_CALLS } from "./calls/change-calls.js";
 import { COLLECTOR_CALLS } from "./calls/collector-calls.js";
+import { EVENT_CALLS } from "./calls/event-calls.js";
 import { MACHINE_CALLS } from "./calls/machine-calls.js";
 import { SEARCH_CALLS } from "./calls/search-calls.js";
 import { OPEN_CALLS, SESSION_CALLS } from "./calls/service-calls.js";
@@ -62,7 +64,15 @@ export interface SoapReply {
   readonly opened: Session | undefined;
 }
 
-const CALLS: readonly Handlers<Handler>[] = [SESSION_CALLS, COLLECTOR_CALLS, SEARCH_CALLS, MACHINE_CALLS, CHANGE_CALLS];
+const CALLS: readonly Handlers<Handler>[] = [
+  SESSION_CALLS,
+  AUTHORIZATION_CALLS,
+  EVENT_CALLS,
+  COLLECTOR_CALLS,
+  SEARCH_CALLS,
+  MACHINE_CALLS,
+  CHANGE_CALLS,
+];
 
 /** `Fetch`: reads one property; pyvmomi uses it for `object.property`. In no WSDL, on every server. */
 const FETCH_FIELDS = parseFields("prop:string");
@@ -104,6 +114,8 @@ async function dispatch(call: SoapCall, context: SoapContext, opened: (session: 
   if (method === "Fetch") return fetchProperty(call, session, server);
   const handler = CALLS.map((table) => find(table, object.ref.type, method)).find((found) => found !== undefined);
   if (handler === undefined) throw methodNotFound(call);
+  const missing = server.privileges.missingFor(session.user, object.ref.type, method);
+  if (missing !== undefined) throw fault("NoPermission", { object: object.ref, privilegeId: missing });
   const args = argumentsOf(call, fieldsOf(object.ref.type, method));
   const whole: Call = { ...context, session, method, target: object, args };
   return handler(whole);

@@ -94,6 +94,11 @@ export class Tasks implements ObjectSource {
       .map((task) => task.ref);
   }
 
+  /** `TaskInfo` of what happened to an entity, oldest first. */
+  history(entity: string): Data[] {
+    return [...this.#tasks.values()].filter((task) => task.request.entity.ref === entity).map(infoOf);
+  }
+
   find(ref: string): ManagedObject | undefined {
     const task = this.#tasks.get(ref);
     return task === undefined ? undefined : managedObject(task.ref, { info: () => infoOf(task) });

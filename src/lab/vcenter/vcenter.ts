@@ -10,6 +10,7 @@ import { InventoryTree } from "./inventory/tree.js";
 import { managedObject, ObjectDirectory, type ManagedObject } from "./objects.js";
 import { Pages } from "./pages.js";
 import { aboutInfo, serviceContent } from "./service-content.js";
+import type { Privileges } from "./privileges.js";
 import { Sessions, userSession, type Session } from "./sessions.js";
 import { Tasks } from "./tasks.js";
 import { moref, type Data, type Moref } from "./values.js";
@@ -20,6 +21,7 @@ export interface VCenterOptions {
   readonly rules: Rules;
   /** Passwords by user name. */
   readonly users: ReadonlyMap<string, string>;
+  readonly privileges: Privileges;
   /** The name of the one host. */
   readonly hostName: string;
   readonly logger: Logger;
@@ -29,6 +31,7 @@ export interface VCenterOptions {
 export class VCenter {
   readonly world: World;
   readonly rules: Rules;
+  readonly privileges: Privileges;
   readonly sessions: Sessions;
   readonly traffic: Traffic;
   readonly tree: InventoryTree;
@@ -39,8 +42,9 @@ export class VCenter {
   readonly views: Views;
   readonly content: Data;
 
-  constructor({ world, rules, users, hostName, logger }: VCenterOptions) {
+  constructor({ world, rules, users, privileges, hostName, logger }: VCenterOptions) {
     this.world = world;
+    this.privileges = privileges;
     this.rules = rules;
     this.sessions = new Sessions(users, () => rules.settings.sessionIdleMs);
     this.traffic = new Traffic(() => this.sessions.list().length);
@@ -60,6 +64,11 @@ export class VCenter {
       this.views.endSession(key);
       this.pages.endSession(key);
     });
+  }
+
+  /** As the server's clock shows it. */
+  now(): Date {
+    return new Date(Date.now() + this.rules.settings.clockSkewMs);
   }
 
   onChange(listener: () => void): () => void {
@@ -96,13 +105,16 @@ export class VCenter {
   #serviceObject(ref: string): ManagedObject | undefined {
     switch (ref) {
       case "ServiceInstance":
-        return managedObject(moref(ref, ref), { content: () => this.content, serverClock: () => new Date() });
+        return managedObject(moref(ref, ref), { content: () => this.content, serverClock: () => this.now() });
       case "SessionManager":
         return managedObject(moref(ref, ref), this.#sessionManager());
       case "TaskManager":
         return managedObject(moref(ref, ref), { recentTask: () => this.tasks.recent(), maxCollector: () => 32 });
+      case "EventManager":
+        return managedObject(moref(ref, ref), { maxCollector: () => 1000 });
       case "ViewManager":
         return managedObject(moref(ref, ref), { viewList: (session) => this.views.list(session) });
+      case "AuthorizationManager":
       case "SearchIndex":
         return managedObject(moref(ref, ref), {});
       default:

@@ -135,6 +135,24 @@ const LITERALS: readonly (readonly [ReturnType<typeof requests.currentTime>, str
     `<QueryChangedDiskAreas xmlns="urn:vim25">${THIS_VM}<snapshot type="VirtualMachineSnapshot">snapshot-69</snapshot>` +
       "<deviceKey>2000</deviceKey><startOffset>0</startOffset><changeId>*</changeId></QueryChangedDiskAreas>",
   ],
+  [
+    requests.hasPrivilegeOnEntities(
+      { type: "AuthorizationManager", id: "AuthorizationManager" },
+      { entities: [VM, { type: "Datastore", id: "datastore-11" }], session: "52-key", privileges: ["A.B", "C.D"] },
+    ),
+    '<HasPrivilegeOnEntities xmlns="urn:vim25"><_this type="AuthorizationManager">AuthorizationManager</_this>' +
+      '<entity type="VirtualMachine">vm-57</entity><entity type="Datastore">datastore-11</entity>' +
+      "<sessionId>52-key</sessionId><privId>A.B</privId><privId>C.D</privId></HasPrivilegeOnEntities>",
+  ],
+  [
+    requests.queryEvents(
+      { type: "EventManager", id: "EventManager" },
+      { vm: VM, since: new Date("2026-03-04T05:06:07Z"), max: 100 },
+    ),
+    '<QueryEvents xmlns="urn:vim25"><_this type="EventManager">EventManager</_this><filter>' +
+      '<entity><entity type="VirtualMachine">vm-57</entity><recursion>self</recursion></entity>' +
+      "<time><beginTime>2026-03-04T05:06:07.000Z</beginTime></time><maxCount>100</maxCount></filter></QueryEvents>",
+  ],
 ];
 
 for (const [request, literal] of LITERALS) {
@@ -164,7 +182,7 @@ await t.test("only credentials are secret, and nothing that changes the server i
   const secret = LITERALS.filter(([{ isSecret }]) => isSecret === true).map(([{ method }]) => method);
   t.strictSame(secret, ["Login"]);
   for (const [{ method, isReadOnly }] of LITERALS) {
-    t.equal(isReadOnly === true, /^(Retrieve|Continue|Current|Find|Query|Wait)/.test(method), method);
+    t.equal(isReadOnly === true, /^(Retrieve|Continue|Current|Find|Query|Wait|Has)/.test(method), method);
   }
   t.end();
 });

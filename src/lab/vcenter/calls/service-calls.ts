@@ -26,7 +26,7 @@ export const OPEN_CALLS: Handlers<OpenHandler> = {
 
 export const SESSION_CALLS: Handlers<Handler> = {
   ServiceInstance: {
-    CurrentTime: () => new Date(),
+    CurrentTime: ({ server }) => server.now(),
   },
   SessionManager: {
     Logout: ({ server, session }) => {

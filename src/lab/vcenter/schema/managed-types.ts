@@ -60,4 +60,6 @@ export const MANAGED_TYPES: SchemaText = {
   ManagedObjectView: "View | view[]?:ref",
   ContainerView: "ManagedObjectView | container:ref type[]?:string recursive:boolean",
   SearchIndex: "",
+  AuthorizationManager: "",
+  EventManager: "latestEvent?:Event maxCollector:int",
 };

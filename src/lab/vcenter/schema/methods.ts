@@ -69,4 +69,10 @@ export const METHODS: Readonly<Record<string, SchemaText>> = {
   Task: {
     CancelTask: "",
   },
+  AuthorizationManager: {
+    HasPrivilegeOnEntities: "entity[]:ref sessionId:string privId[]?:string",
+  },
+  EventManager: {
+    QueryEvents: "filter:EventFilterSpec",
+  },
 };

@@ -25,6 +25,20 @@ export const SERVICE_TYPES: SchemaText = {
     key:string userName:string fullName:string loginTime:dateTime lastActiveTime:dateTime locale:string
     messageLocale:string extensionSession:boolean ipAddress:string userAgent:string callCount:long
   `,
+  EntityPrivilege: "entity:ref privAvailability[]:PrivilegeAvailability",
+  PrivilegeAvailability: "privId:string isGranted:boolean",
+  EventFilterSpec: `
+    entity?:EventFilterSpecByEntity time?:EventFilterSpecByTime userName?:EventFilterSpecByUsername eventChainId?:int
+    alarm?:ref scheduledTask?:ref disableFullMessage?:boolean category[]?:string type[]?:string tag[]?:string
+    eventTypeId[]?:string maxCount?:int
+  `,
+  EventFilterSpecByEntity: "entity:ref recursion:string",
+  EventFilterSpecByTime: "beginTime?:dateTime endTime?:dateTime",
+  EventFilterSpecByUsername: "systemUser:boolean userList[]?:string",
+  TaskEvent: "Event | info:TaskInfo",
+  EventArgument: "",
+  EntityEventArgument: "EventArgument | name:string",
+  VmEventArgument: "EntityEventArgument | vm:ref",
   SelectionSpec: "name?:string",
   TraversalSpec: "SelectionSpec | type:string path:string skip?:boolean selectSet[]?:SelectionSpec",
   PropertySpec: "type:string all?:boolean pathSet[]?:string",
