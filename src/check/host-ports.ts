@@ -2,7 +2,7 @@ import { connect } from "node:net";
 import pLimit from "p-limit";
 import type { HostPort } from "../health.js";
 import type { Transport } from "../transports.js";
-import { fail, type Finding, ok, warn } from "./finding.js";
+import { fail, type Finding, ok, skip, warn } from "./finding.js";
 
 /** A live host answers within milliseconds, also across a continent. */
 const CONNECT_MS = 3_000;
@@ -27,6 +27,17 @@ export async function checkPorts(
   );
   if (knocked.length === ports.length) return found;
   return [...found, warn("ports", `Only ${PORTS_MAX} of ${ports.length} ports were tried`)];
+}
+
+/** Xen hosts serve NBD only on networks that are meant for it. */
+export function judgeNbdService(ports: readonly HostPort[], usable: readonly Transport[]): Finding {
+  const id = "transport.nbd";
+  if (!usable.includes("nbd")) return skip(id, "NBD is not among the transports of mount.transport");
+  if (ports.some(({ transports }) => transports.includes("nbd"))) return ok(id, "The VM's disks are served over NBD");
+  const text = "The pool serves no disk of the VM over NBD";
+  const hint = "Give a network the purpose with: xe network-param-add param-name=purpose param-key=nbd uuid=…";
+  if (usable.length === 1) return fail(id, "unavailable", text, hint);
+  return warn(id, `${text}: each is fetched into cache.dir first`, hint);
 }
 
 /** @param problem why nobody answers; undefined = somebody does */

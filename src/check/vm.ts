@@ -8,7 +8,7 @@ import type { Settings } from "../settings.js";
 import type { Transport } from "../transports.js";
 import { bounded } from "./bounded.js";
 import { failed, type Finding, ok } from "./finding.js";
-import { checkPorts } from "./host-ports.js";
+import { checkPorts, judgeNbdService } from "./host-ports.js";
 import { about, type Check } from "./report.js";
 import { checkRights } from "./server-rights.js";
 import { judgeRoom } from "./storage-room.js";
@@ -48,7 +48,11 @@ export async function checkVm(
     const answers = await Promise.all([
       ask("vm.room", async (asked) => (await health.storages(vm.ref, { signal: asked })).map(judgeRoom)),
       ask("privileges", (asked) => checkRights(health, vm.ref, asked)),
-      ask("ports", async (asked) => checkPorts(await health.ports(vm.ref, { signal: asked }), options.usable, asked)),
+      ask("ports", async (asked) => {
+        const ports = await health.ports(vm.ref, { signal: asked });
+        const found = await checkPorts(ports, options.usable, asked);
+        return hypervisor.identity.kind === "xen" ? [...found, judgeNbdService(ports, options.usable)] : found;
+      }),
     ]);
     findings.push(...answers.flat());
   }

@@ -19,6 +19,7 @@ import {
 import type { LocatorForm } from "../locator.js";
 import type { Logger } from "../log.js";
 import { describe, type DescribedVm } from "./describe.js";
+import { XenHealth } from "./health.js";
 import { HostLoad } from "./disks/host-load.js";
 import { XEN_DISK_LIMITS } from "./disks/limits.js";
 import { openXenDisk } from "./disks/open-disk.js";
@@ -29,6 +30,7 @@ import { SnapshotSupport } from "./storage.js";
 import { size, text } from "./xapi/fields.js";
 import { translating } from "./xapi/fault-errors.js";
 import type { XenLimits } from "./xapi/limits.js";
+import { parsePoolUrl } from "./xapi/pool-url.js";
 import type { Xapi } from "./xapi/xapi.js";
 
 export interface XenParts {
@@ -42,6 +44,7 @@ export interface XenParts {
 export class XenPool implements Hypervisor {
   readonly identity: ServerIdentity;
   readonly snapshots = "supported";
+  readonly health: XenHealth;
   readonly #parts: XenParts;
   readonly #snapshots: Snapshots;
   /** Of all disks together: a host serves few connections. */
@@ -54,7 +57,10 @@ export class XenPool implements Hypervisor {
     this.identity = parts.identity;
     this.#parts = parts;
     const { xapi, limits, logger } = parts;
-    this.#snapshots = new Snapshots({ xapi, limits, logger, support: (options) => this.#loadSupport(options) });
+    const { port } = parsePoolUrl(parts.identity.url);
+    const support = (options: CallOptions): Promise<SnapshotSupport> => this.#loadSupport(options);
+    this.health = new XenHealth({ xapi, port, chainMax: limits.chainMax, support });
+    this.#snapshots = new Snapshots({ xapi, limits, logger, support });
   }
 
   browse(path: string, { signal }: CallOptions): Promise<InventoryEntry[]> {

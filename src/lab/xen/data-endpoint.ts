@@ -106,7 +106,7 @@ export class DataEndpoint {
     const pool = this.#pool;
     await pool.tasks.work(taskRef, async (task) => {
       if (!isAtLeast(session.role, entry.role)) {
-        throw new XapiFault("RBAC_PERMISSION_DENIED", `http${entry.path}`, "No permission in user session");
+        throw new XapiFault("RBAC_PERMISSION_DENIED", entry.permission, "No permission in user session");
       }
       const failure = actions.find((action) => action.kind === "fault" && action.where === "call");
       if (failure?.kind === "fault") throw new XapiFault(failure.name, ...failure.parameters);

@@ -45,6 +45,8 @@ export interface HandlerEntry {
   /** Longest prefix wins, so `/export` also answers `/export/`. */
   readonly path: string;
   readonly role: Role;
+  /** By which a session that lacks it is refused: `http/get_export`. */
+  readonly permission: string;
   /** Label of the task that is made when the client gives none. */
   readonly label: string;
   readonly run: HttpHandler;

@@ -52,13 +52,18 @@ export class PoolSessions {
         this_user: NULL_REF,
         last_active: now,
         validation_time: now,
-        is_local_superuser: user === "root",
+        is_local_superuser: this.isSuperuser(session),
         auth_user_name: user,
         originator,
       },
       ref,
     );
     return session;
+  }
+
+  /** The host's own root, whom no role limits. */
+  isSuperuser({ user }: Pick<PoolSession, "user">): boolean {
+    return user === "root";
   }
 
   /** A session that is open, its idle time counted anew. @throws XapiFault SESSION_INVALID */

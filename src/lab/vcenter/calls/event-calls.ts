@@ -3,14 +3,14 @@ import { data, declare, isData, type Data, type Value } from "../values.js";
 
 /** An event as a vCenter makes it of each task. */
 function taskEvent(info: Data): Data {
-  const { eventChainId = 0, queueTime, reason, entity, entityName, descriptionId = "" } = info.fields;
+  const { eventChainId = 0, queueTime, reason, entity, entityName, descriptionId } = info.fields;
   return data("TaskEvent", {
     key: eventChainId,
     chainId: eventChainId,
     createdTime: queueTime,
     userName: isData(reason) ? reason.fields["userName"] : "",
     vm: data("VmEventArgument", { name: entityName, vm: entity }),
-    fullFormattedMessage: `Task: ${String(descriptionId)}`,
+    fullFormattedMessage: `Task: ${typeof descriptionId === "string" ? descriptionId : ""}`,
     info,
   });
 }

@@ -16,7 +16,21 @@ export const SITE_CALLS: readonly Method[] = [
     { role: "read-only", takes: "host:host", since: "8.2" },
     ({ pool, args }) => pool.host(args.text("host")).tls.certificate,
   ),
-  method("host.get_servertime", { role: "read-only", takes: "host:host" }, () => new Date()),
+  method("host.get_servertime", { role: "read-only", takes: "host:host" }, ({ pool }) => {
+    return new Date(Date.now() + pool.rules.settings.clockSkewMs);
+  }),
+  method(
+    "message.get",
+    { role: "read-only", isAsync: false, takes: "cls obj_uuid since:date" },
+    ({ pool: { database }, args }) => {
+      const since = args.value("since");
+      const wanted = database.rows("message").filter(([, row]) => {
+        const isNew = row["timestamp"] instanceof Date && since instanceof Date && row["timestamp"] >= since;
+        return row["cls"] === args.text("cls") && row["obj_uuid"] === args.text("obj_uuid") && isNew;
+      });
+      return Object.fromEntries(wanted.map(([ref]) => [ref, database.record("message", ref)]));
+    },
+  ),
   method("host.enable", { role: "pool-operator", takes: "host:host" }, ({ pool, args }) => {
     pool.database.update("host", args.text("host"), { enabled: true });
     return "";

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { RuleAction } from "../../rules.js";
 import { XapiFault } from "../fault.js";
+import { permissionsOf } from "../permissions.js";
 import type { PoolHost } from "../pool-host.js";
 import { isAtLeast } from "../roles.js";
 import type { PoolTask } from "../tasks.js";
@@ -73,11 +74,16 @@ export async function dispatch(call: RpcCall, facts: DispatchFacts): Promise<Val
   return ref;
 }
 
-async function login(params: readonly Value[], { pool, host }: DispatchFacts): Promise<Value> {
+async function login(params: readonly Value[], { pool, host, table }: DispatchFacts): Promise<Value> {
   const args = Arguments.read("session.login_with_password", LOGIN, params);
   pool.traffic.login();
   try {
-    return pool.sessions.login(args.text("uname"), args.text("pwd"), args.text("originator"), host.ref).ref;
+    const session = pool.sessions.login(args.text("uname"), args.text("pwd"), args.text("originator"), host.ref);
+    // The local superuser needs none, and lists none.
+    if (!pool.sessions.isSuperuser(session)) {
+      pool.database.update("session", session.ref, { rbac_permissions: permissionsOf(session.role, table) });
+    }
+    return session.ref;
   } catch (error) {
     await sleep(pool.rules.settings.wrongPasswordMs);
     throw error;
