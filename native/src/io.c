@@ -1,6 +1,7 @@
 #include "handle.h"
 #include "log.h"
 #include "rules.h"
+#include "stats.h"
 
 static VixError check_range(const Handle *handle, uint64 start, uint64 count, const uint8 *buffer) {
     if (count == 0 || buffer == NULL) return VIX_E_INVALID_ARG;
@@ -29,6 +30,12 @@ static void apply_read_rules(Handle *handle, Rules *rules, Request *request) {
     }
 }
 
+static void apply_write_rules(Rules *rules, Request *request) {
+    uint64 number = atomic_fetch_add(&rules->writes, 1) + 1;
+    request->is_panic = rules->panic_write != 0 && rules->panic_write == number;
+    request->fault = rules_fault(&rules->fail_write, number);
+}
+
 /* Caller is the only one inside. Fills in everything that a request needs. */
 static VixError prepare(Handle *handle, RequestKind kind, Request *request, unsigned *parallel) {
     if (request->is_write && handle->is_read_only) return VIX_E_FILE_READ_ONLY;
@@ -38,9 +45,11 @@ static VixError prepare(Handle *handle, RequestKind kind, Request *request, unsi
     Rules *rules = rules_get();
     if (rules == NULL) return VIX_E_DISK_NOINIT;
     request->disk = handle->disk;
+    request->handle_id = handle->id;
     request->latency_us = rules->latency_us;
     *parallel = rules->parallel;
-    if (!request->is_write) apply_read_rules(handle, rules, request);
+    if (request->is_write) apply_write_rules(rules, request);
+    else apply_read_rules(handle, rules, request);
     rules_put(rules);
     return VIX_OK;
 }
@@ -110,11 +119,25 @@ VixError VixDiskLib_WriteAsync(VixDiskLibHandle handle, VixDiskLibSectorType sta
     return run_queued(handle, request, done, data, "WriteAsync");
 }
 
+static VixError flush(Handle *handle) {
+    if (request_queue_is_busy(handle->queue)) {
+        log_warn("HANDLE RULE: Flush on handle %llu before Wait", (unsigned long long)handle->id);
+        return VIX_E_FAIL;
+    }
+    Rules *rules = rules_get();
+    if (rules == NULL) return VIX_E_DISK_NOINIT;
+    VixError error = rules_fault(&rules->fail_flush, atomic_fetch_add(&rules->flushes, 1) + 1);
+    rules_put(rules);
+    if (error == VIX_OK && !handle->is_read_only) error = disk_chain_flush(handle->disk);
+    if (error == VIX_OK) stats_event("flush %llu", (unsigned long long)handle->id);
+    return error;
+}
+
 VixError VixDiskLib_Flush(VixDiskLibHandle handle) {
-    VixError error = handle_enter(handle, "Flush");
+    VixError error = enter(handle, "Flush");
     if (error != VIX_OK) return error;
-    if (!handle->is_read_only) error = disk_chain_flush(handle->disk);
-    handle_leave(handle);
+    error = flush(handle);
+    leave(handle);
     return error;
 }
 

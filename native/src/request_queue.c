@@ -1,10 +1,12 @@
 #include "request_queue.h"
 
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "log.h"
+#include "stats.h"
 
 /* The rule `parallel` allows no more. */
 #define THREADS_MAX 64
@@ -40,11 +42,15 @@ VixError request_serve(const Request *request) {
         struct timespec pause = {request->latency_us / 1000000, (long)(request->latency_us % 1000000) * 1000};
         while (nanosleep(&pause, &pause) != 0) continue;
     }
-    if (request->is_panic) log_panic("PANIC: the rule panic_read ends the process at sector %llu",
-                                     (unsigned long long)request->start);
+    if (request->is_panic) log_panic("PANIC: the rule panic_%s ends the process at sector %llu",
+                                     request->is_write ? "write" : "read", (unsigned long long)request->start);
     if (request->fault != VIX_OK) return request->fault;
-    return request->is_write ? disk_chain_write(request->disk, request->start, request->count, request->buffer)
-                             : disk_chain_read(request->disk, request->start, request->count, request->buffer);
+    if (!request->is_write) return disk_chain_read(request->disk, request->start, request->count, request->buffer);
+    VixError error = disk_chain_write(request->disk, request->start, request->count, request->buffer);
+    if (error == VIX_OK) {
+        stats_event("write %" PRIu64 " %" PRIu64 " %" PRIu64, request->handle_id, request->start, request->count);
+    }
+    return error;
 }
 
 static void *serve_all(void *argument) {
@@ -116,6 +122,13 @@ VixError request_queue_wait(RequestQueue *queue) {
     while (queue->first != NULL || queue->running > 0) pthread_cond_wait(&queue->served, &queue->lock);
     pthread_mutex_unlock(&queue->lock);
     return VIX_OK;
+}
+
+bool request_queue_is_busy(RequestQueue *queue) {
+    pthread_mutex_lock(&queue->lock);
+    bool is_busy = queue->first != NULL || queue->running > 0;
+    pthread_mutex_unlock(&queue->lock);
+    return is_busy;
 }
 
 void request_queue_close(RequestQueue *queue) {

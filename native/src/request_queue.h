@@ -9,6 +9,8 @@
 /* One read or write, with everything that serving it needs. */
 typedef struct {
     DiskChain *disk;
+    /* For the stats. */
+    uint64 handle_id;
     bool is_write;
     uint64 start;
     uint64 count;
@@ -34,6 +36,9 @@ VixError request_queue_add(RequestQueue *queue, const Request *request, unsigned
 
 /* Returns when all requests are served and their callbacks have returned. VIX_E_FAIL in such a callback. */
 VixError request_queue_wait(RequestQueue *queue);
+
+/* Whether requests are queued or being served. */
+bool request_queue_is_busy(RequestQueue *queue);
 
 /* Waits, ends the threads and frees the queue. */
 void request_queue_close(RequestQueue *queue);

@@ -97,8 +97,11 @@ static bool take_line(Rules *rules, const char *key, char *value) {
     if (IS("connections")) return take_unsigned(&rules->connections, value, 1, UINT_MAX);
     if (IS("session_expired_after")) return take_number(&rules->session_expired_after, value, UINT64_MAX);
     if (IS("panic_read")) return take_number(&rules->panic_read, value, UINT64_MAX);
+    if (IS("panic_write")) return take_number(&rules->panic_write, value, UINT64_MAX);
     if (IS("log_thread_ms")) return take_unsigned(&rules->log_thread_ms, value, 1, UINT_MAX / 1000);
     if (IS("fail_read")) return take_fault(&rules->fail_read, value);
+    if (IS("fail_write")) return take_fault(&rules->fail_write, value);
+    if (IS("fail_flush")) return take_fault(&rules->fail_flush, value);
     if (IS("fail_open")) return take_fault(&rules->fail_open, value);
     if (IS("fail_query")) return take_fault(&rules->fail_query, value);
 #undef IS

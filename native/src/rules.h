@@ -53,17 +53,22 @@ typedef struct {
     unsigned parallel;
     /* 0 = no limit. */
     unsigned connections;
-    /* 0 = off, for this and the two below. */
+    /* 0 = off, for this and the three below. */
     uint64 session_expired_after;
     uint64 panic_read;
+    uint64 panic_write;
     unsigned log_thread_ms;
     Faults fail_read;
+    Faults fail_write;
+    Faults fail_flush;
     Faults fail_open;
     Faults fail_query;
     /* Tells one reading of the file from another. */
     uint64 generation;
     /* Calls since the file was read. */
     atomic_ullong reads;
+    atomic_ullong writes;
+    atomic_ullong flushes;
     atomic_ullong opens;
     atomic_ullong queries;
     unsigned references;

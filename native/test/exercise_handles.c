@@ -186,6 +186,23 @@ static void wait_inside(__attribute__((unused)) void *data, __attribute__((unuse
     atomic_store(&waited, vix.Wait(waiting_handle));
 }
 
+static void check_flush(VixDiskLibHandle handle) {
+    VixError written = 99;
+    harness_rules("latency_us=100000\nfail_write=8@2\nfail_flush=14011@2\n");
+    CHECK_ERROR(VIX_ASYNC, vix.WriteAsync(handle, 300, 100, buffer, ignore, &written));
+    CHECK_ERROR(VIX_E_FAIL, vix.Flush(handle));
+    CHECK(harness_logged("before Wait") == 1);
+    CHECK_ERROR(VIX_OK, vix.Wait(handle));
+    CHECK_ERROR(VIX_OK, vix.Flush(handle));
+    CHECK_ERROR(VIX_E_HOST_TCP_CONN_LOST, vix.Flush(handle));
+    CHECK(harness_counted("flush") == 1 && harness_counted("write") == 2);
+    CHECK_ERROR(VIX_ASYNC, vix.WriteAsync(handle, 300, 100, buffer, ignore, &written));
+    CHECK_ERROR(VIX_OK, vix.Wait(handle));
+    CHECK_ERROR(VIX_E_DISK_FULL, written);
+    CHECK(harness_counted("write") == 2);
+    CHECK_ERROR(VIX_E_ASYNC_MIXEDMODE_UNSUPPORTED, vix.Write(handle, 0, 1, buffer));
+}
+
 void test_queue(const char *library_folder) {
     harness_rules("latency_us=30000\n");
     harness_init(library_folder);
@@ -217,6 +234,7 @@ void test_queue(const char *library_folder) {
     CHECK_ERROR(VIX_ASYNC, vix.WriteAsync(handle, 300, 100, buffer, ignore, &written));
     CHECK_ERROR(VIX_OK, vix.Wait(handle));
     CHECK_ERROR(VIX_OK, written);
+    check_flush(handle);
     CHECK_ERROR(VIX_OK, vix.Close(handle));
     handle = harness_open(connection, SAMPLE_TOP, VIXDISKLIB_FLAG_OPEN_READ_ONLY);
     memset(buffer, 0, sizeof buffer);

@@ -56,6 +56,11 @@ export class NbdConnection implements AsyncDisposable {
     }
   }
 
+  /** At once: nothing more is sent, and what is under way fails. */
+  cut(error: VmmountError): void {
+    this.#channel.destroy(error);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.requests.hasFailed) return;
     this.requests.disconnect();

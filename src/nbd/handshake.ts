@@ -33,6 +33,7 @@ export interface NbdExport {
   readonly isReadOnly: boolean;
   readonly takesFlush: boolean;
   readonly takesFua: boolean;
+  readonly takesZeroes: boolean;
   /** Several connections see each other's writes at once. */
   readonly takesManyConnections: boolean;
   /** Requests start and end at multiples of this. */
@@ -184,6 +185,7 @@ function described(
     isReadOnly: has(TRANSMISSION.READ_ONLY),
     takesFlush: has(TRANSMISSION.SEND_FLUSH),
     takesFua: has(TRANSMISSION.SEND_FUA),
+    takesZeroes: has(TRANSMISSION.SEND_WRITE_ZEROES),
     takesManyConnections: has(TRANSMISSION.CAN_MULTI_CONN),
     blockBytesMin: sizes.minimum,
     payloadBytesMax: sizes.maximum,

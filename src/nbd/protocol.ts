@@ -71,6 +71,7 @@ export const TRANSMISSION = {
   READ_ONLY: 2,
   SEND_FLUSH: 4,
   SEND_FUA: 8,
+  SEND_WRITE_ZEROES: 64,
   CAN_MULTI_CONN: 256,
 } as const;
 
@@ -79,13 +80,22 @@ export const request = struct(
   28,
   "NBD request",
 );
-export const COMMAND = { READ: 0, WRITE: 1, DISCONNECT: 2, FLUSH: 3, BLOCK_STATUS: 7, READ_SHARED: 0x766d } as const;
+export type NbdRequest = ReturnType<typeof request.decode>;
+export const COMMAND = {
+  READ: 0,
+  WRITE: 1,
+  DISCONNECT: 2,
+  FLUSH: 3,
+  WRITE_ZEROES: 6,
+  BLOCK_STATUS: 7,
+  READ_SHARED: 0x766d,
+} as const;
 /**
  * READ_SHARED is ours and never sent to a server that is not: a READ with these four bytes behind it, whose data the server puts
  * at that place of the memory that the two have in common. Its answer has no data.
  */
 export const sharedPlace = struct({ offset: u32be }, 4, "place in the shared memory");
-export const COMMAND_FLAG = { FUA: 1, REQUEST_ONE: 8 } as const;
+export const COMMAND_FLAG = { FUA: 1, NO_HOLE: 2, REQUEST_ONE: 8 } as const;
 
 /** Both kinds of replies have the cookie at byte 8; a structured one goes on with its length. */
 export const simpleReply = struct({ magic: u32be, error: u32be, cookie: u64be }, 16, "NBD simple reply");

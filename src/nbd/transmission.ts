@@ -40,6 +40,11 @@ export interface TransmissionOptions {
   readonly shared?: SharedPayloads | undefined;
 }
 
+interface WriteOptions {
+  readonly fua: boolean;
+  readonly signal: AbortSignal;
+}
+
 interface Pending {
   readonly what: string;
   readonly command: number;
@@ -118,10 +123,19 @@ export class Transmission {
     await this.#ask({ command: COMMAND.READ_SHARED, at, length: into.length, into, slot, data, signal });
   }
 
-  /** @param options.fua on stable storage when the promise resolves */
-  async write(data: Uint8Array, at: number, options: { readonly fua: boolean; signal: AbortSignal }): Promise<void> {
-    const flags = options.fua ? COMMAND_FLAG.FUA : 0;
-    await this.#ask({ command: COMMAND.WRITE, flags, at, length: data.length, data, signal: options.signal });
+  /**
+   * A write that is given up may be carried out all the same, and with what its buffer holds by then.
+   * @param options.fua on stable storage when the promise resolves
+   */
+  async write(data: Uint8Array, at: number, { fua, signal }: WriteOptions): Promise<void> {
+    const flags = fua ? COMMAND_FLAG.FUA : 0;
+    await this.#ask({ command: COMMAND.WRITE, flags, at, length: data.length, data, signal });
+  }
+
+  /** Without sending them. @param length below 4 GiB */
+  async writeZeroes(at: number, length: number, { fua, signal }: WriteOptions): Promise<void> {
+    const flags = fua ? COMMAND_FLAG.FUA : 0;
+    await this.#ask({ command: COMMAND.WRITE_ZEROES, flags, at, length, signal });
   }
 
   /** Everything that was answered before is on stable storage when the promise resolves. */
@@ -344,6 +358,7 @@ const VERBS: Readonly<Record<number, string>> = {
   [COMMAND.READ]: "read",
   [COMMAND.READ_SHARED]: "read",
   [COMMAND.WRITE]: "write",
+  [COMMAND.WRITE_ZEROES]: "write zeros over",
   [COMMAND.FLUSH]: "flush",
   [COMMAND.BLOCK_STATUS]: "tell the holes of",
 };

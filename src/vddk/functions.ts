@@ -58,6 +58,11 @@ export const VDDK_FUNCTIONS = {
     "void *handle, uint64_t start, uint64_t count, uint8_t *into, void *callback, uintptr_t data",
     "6.0",
   ),
+  WriteAsync: optional(
+    "uint64_t",
+    "void *handle, uint64_t start, uint64_t count, const uint8_t *from, void *callback, uintptr_t data",
+    "6.0",
+  ),
   Flush: optional("uint64_t", "void *handle", "6.5"),
   Wait: optional("uint64_t", "void *handle", "6.5"),
   QueryAllocatedBlocks: optional(

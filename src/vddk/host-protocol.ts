@@ -39,6 +39,8 @@ export interface DiskRequest {
   readonly mode: string;
   /** `snapshot-33`; undefined for a VM that is switched off. */
   readonly snapshot: string | undefined;
+  /** Read-only unless it is asked for; only of a VM that is switched off, and of no snapshot. */
+  readonly access?: "read-write";
 }
 
 export interface OpenedVddkDisk {

@@ -3,8 +3,10 @@ import { dirname } from "node:path";
 import { errorChain, errorFacts, UsageError } from "../errors.js";
 import { silentLogger } from "../log.js";
 import { NbdServer } from "../nbd/server/nbd-server.js";
-import { Completions } from "./async-reads.js";
+import type { ServedDisk } from "../nbd/server/served-disk.js";
+import { AnyBytesDisk } from "./any-bytes-disk.js";
 import { ConnectionParams, type VddkLogin } from "./connection-params.js";
+import { Completions } from "./disk-requests.js";
 import { Gate } from "./gate.js";
 import { type DiskRequest, type FromHost, type HostRequest, MEMORY_FD, type ToHost } from "./host-protocol.js";
 import { prepareNativeCalls, Vddk } from "./library.js";
@@ -118,7 +120,7 @@ class Host {
     const { sharedBytes } = request;
     const shared = sharedBytes === 0 ? undefined : mapSharedMemory(MEMORY_FD, sharedBytes);
     host.#server = await NbdServer.listen(request.socket, silentLogger(), shared);
-    for (const disk of host.#disks) host.#server.add(disk);
+    for (const disk of host.#disks) host.#server.add(served(disk));
     return host;
   }
 
@@ -127,9 +129,12 @@ class Host {
   }
 
   async open(request: DiskRequest): Promise<{ capacityBytes: number; mode: string; links: number }> {
+    // One that was lost while it was written, which the library must let go of first.
+    const lost = this.#disks.findIndex(({ name }) => name === request.name);
+    for (const disk of lost < 0 ? [] : this.#disks.splice(lost, 1)) await disk.close();
     const { disk, links } = await VddkDisk.open(this.#parts, request);
     this.#disks.push(disk);
-    this.#server?.add(disk);
+    this.#server?.add(served(disk));
     return { capacityBytes: disk.size, mode: request.mode, links };
   }
 
@@ -181,4 +186,9 @@ class Host {
     this.#params[Symbol.dispose]();
     this.#vddk.exit();
   }
+}
+
+function served(disk: VddkDisk): ServedDisk {
+  const { write } = disk;
+  return write === undefined ? disk : new AnyBytesDisk(disk as typeof disk & { readonly write: typeof write });
 }

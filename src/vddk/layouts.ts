@@ -58,6 +58,7 @@ export const BLOCK_LIST_HEAD_BYTES = 8;
 
 export const CREDENTIALS_USER_PASSWORD = 1;
 export const SPEC_TYPE_VMX = 0;
+export const OPEN_UNBUFFERED = 1;
 export const OPEN_READ_ONLY = 4;
 
 /** What releases before 6.7 get, whose callers allocate the structure: with room for what later ones have. */

@@ -5,6 +5,7 @@ import type { Pointer, Vddk } from "./library.js";
 export interface ConnectionWish {
   readonly mode: string;
   readonly snapshot: string | undefined;
+  readonly access?: "read-write";
 }
 
 /** A connection of the library's, for as long as disks use it. */
@@ -15,7 +16,7 @@ export interface VddkConnection {
 }
 
 /**
- * One connection for each transport mode and snapshot, made when the first disk needs it and ended when its last disk leaves: a
+ * One connection for each transport mode, snapshot and access, made when the first disk needs it and ended when its last disk leaves: a
  * line that fails every minute leaves none behind.
  */
 export class VddkConnections {
@@ -30,9 +31,9 @@ export class VddkConnections {
   }
 
   /** To be released once. @throws VmmountError for the library's errors */
-  use({ mode, snapshot }: ConnectionWish): VddkConnection {
-    const key = `${mode} ${snapshot ?? ""}`;
-    const connection = this.#current.get(key) ?? this.#connect(mode, snapshot, key);
+  use(wish: ConnectionWish): VddkConnection {
+    const key = `${wish.mode} ${wish.snapshot ?? ""} ${wish.access ?? ""}`;
+    const connection = this.#current.get(key) ?? this.#connect(wish, key);
     connection.users++;
     return connection;
   }
@@ -50,9 +51,10 @@ export class VddkConnections {
     if (this.#current.get(connection.key) === connection) this.#current.delete(connection.key);
   }
 
-  #connect(mode: string, snapshot: string | undefined, key: string): VddkConnection {
+  #connect({ mode, snapshot, access }: ConnectionWish, key: string): VddkConnection {
     const out: [Pointer] = [null];
-    const readOnly = 1;
+    // With it, every disk of the connection is read-only, whatever Open says.
+    const readOnly = access === "read-write" ? 0 : 1;
     const result = this.#vddk.call("ConnectEx", this.#params.pointer, readOnly, snapshot ?? null, mode, out);
     this.#vddk.check(`Cannot connect over ${mode}`, result);
     const connection = { pointer: out[0], key, users: 0 };

@@ -1,21 +1,34 @@
 import koffi from "koffi";
-import { DiskIoError, errorChain, IntegrityError, MissingCapabilityError, VmmountError } from "../errors.js";
+import {
+  DiskIoError,
+  errorChain,
+  IntegrityError,
+  MissingCapabilityError,
+  UsageError,
+  VmmountError,
+} from "../errors.js";
 import type { AllocationExtent } from "../nbd/transmission.js";
-import type { ServedDisk } from "../nbd/server/served-disk.js";
+import { NbdServerError, type ServedDisk } from "../nbd/server/served-disk.js";
 import { bytes, type Bytes, SECTOR_BYTES } from "../units.js";
+import { alignedBytes } from "./aligned-bytes.js";
 import { AllocatedBlocks } from "./allocated-blocks.js";
-import { type Completions, DiskReads } from "./async-reads.js";
+import { type Completions, DiskRequests, type Transfer } from "./disk-requests.js";
 import type { Gate } from "./gate.js";
 import { type DiskRequest, REQUEST_BYTES_MAX } from "./host-protocol.js";
-import { Info, InfoSectorSizes, OPEN_READ_ONLY } from "./layouts.js";
+import { Info, InfoSectorSizes, OPEN_READ_ONLY, OPEN_UNBUFFERED } from "./layouts.js";
 import type { Pointer, Vddk } from "./library.js";
-import { translatedVix, vixCodeOf, VIX_OK } from "./vix-error.js";
+import { toldError } from "./told-error.js";
+import { translatedVix, vixCodeOf, type VixError, VIX_OK } from "./vix-error.js";
 import type { VddkConnection, VddkConnections } from "./vddk-connections.js";
 
 /** Codes after which the disk is opened anew: memory, busy, connections and logins that were lost. */
 const WORTH_REOPENING: readonly number[] = [2, 5, 14, 31, 34, 35, 36, 14006, 14007, 14008, 14009, 14010, 14011, 18000];
 /** Codes that say that we ask for too much at a time. */
 const TOO_MUCH: readonly number[] = [2, 14009];
+/** Of WORTH_REOPENING: memory and busy. A disk that is written goes on with these, and is lost with the others. */
+const PASSING: readonly number[] = [2, 5];
+/** The transport that wants aligned memory of whoever writes. */
+const ATTACHING = "hotadd";
 /** Of a disk: with the sector sizes behind the rest since 7.0. */
 const VERSION_WITH_SECTOR_SIZES = 7;
 
@@ -30,15 +43,21 @@ export interface VddkDiskParts {
   readonly note: (level: "info" | "warn", text: string) => void;
 }
 
-/** An open disk of the library's. After an error that may pass, it is opened anew before the next read. */
+/**
+ * An open disk of the library's. After an error that may pass, one that is read is opened anew before the next read. One that is
+ * written is lost then: what was written since the last flush may be, and whoever writes must not believe otherwise.
+ */
 export class VddkDisk implements ServedDisk {
   readonly name: string;
   readonly size: Bytes;
   readonly blockBytes: ServedDisk["blockBytes"];
+  readonly write?: (data: Uint8Array, at: Bytes) => Promise<void>;
+  readonly flush?: () => Promise<void>;
+  /** Also absent of a disk that is written: what was a hole may be none any more. */
   readonly extents?: (at: Bytes, length: number) => Promise<readonly AllocationExtent[]>;
   readonly #parts: VddkDiskParts;
   readonly #request: DiskRequest;
-  readonly #reads: DiskReads;
+  readonly #requests: DiskRequests;
   /** Undefined between a failure and the next time that opening succeeds. */
   #open: Opened | undefined;
   #reopening: Promise<void> | undefined;
@@ -50,7 +69,7 @@ export class VddkDisk implements ServedDisk {
     this.#parts = parts;
     this.#request = request;
     this.#open = opened;
-    this.#reads = new DiskReads(parts.vddk, parts.completions, parts.depth);
+    this.#requests = new DiskRequests(parts.vddk, parts.completions, parts.depth);
     this.name = request.name;
     this.size = opened.size;
     this.blockBytes = {
@@ -60,6 +79,10 @@ export class VddkDisk implements ServedDisk {
     };
     if (opened.allocated !== undefined) {
       this.extents = (at, length) => this.#askExtents(at, length);
+    }
+    if (request.access === "read-write") {
+      this.write = (data, at) => this.#write(data, at);
+      if (parts.vddk.has("Flush")) this.flush = () => this.#flush();
     }
   }
 
@@ -77,20 +100,57 @@ export class VddkDisk implements ServedDisk {
       .together(async () => {
         const open = this.#open;
         if (open === undefined) throw new Error("the disk could not be opened again yet");
-        const error = await this.#reads.read(open.handle, at / SECTOR_BYTES, into, into.length / SECTOR_BYTES);
+        const error = await this.#transfer(open, "read", into, at);
         if (error.code === VIX_OK) {
           this.#triedAfterFail = false;
           return;
         }
         this.#consider(error.code, open);
-        const said = this.#parts.vddk.errorText(error.code);
-        throw translatedVix(`Cannot read ${into.length} bytes at ${at} of "${this.#request.path}"`, error, said);
+        throw this.#translated(`Cannot read ${into.length} bytes at ${at} of "${this.#request.path}"`, error);
       })
       .catch(async (failure: unknown) => {
         // Not inside of the gate, which opening waits for.
         if (this.#open === undefined && !this.#isClosed) await this.#reopen();
         throw failure;
       });
+  }
+
+  async #write(data: Uint8Array, at: Bytes): Promise<void> {
+    await this.#change(`Cannot write ${data.length} bytes at ${at} of`, (open) =>
+      this.#transfer(open, "write", data, at),
+    );
+  }
+
+  async #flush(): Promise<void> {
+    await this.#change("Cannot flush", ({ handle }) => this.#requests.flush(handle));
+  }
+
+  /** @throws NbdServerError */
+  async #change(action: string, change: (open: Opened) => Promise<VixError>): Promise<void> {
+    const { path } = this.#request;
+    await this.#parts.gate.together(async () => {
+      const open = this.#open;
+      if (open === undefined) throw new Error(`${action} "${path}": it was lost, and must be opened again`);
+      const error = await change(open);
+      if (error.code === VIX_OK) return;
+      this.#consider(error.code, open);
+      const cause = this.#translated(`${action} "${path}"`, error);
+      throw new NbdServerError(toldError(error), errorChain(cause), { cause });
+    });
+  }
+
+  async #transfer(open: Opened, kind: Transfer["kind"], data: Uint8Array, at: Bytes): Promise<VixError> {
+    const sectors = { kind, startSector: at / SECTOR_BYTES, sectorCount: data.length / SECTOR_BYTES };
+    if (!open.isUnbuffered) return await this.#requests.transfer(open.handle, { ...sectors, data });
+    const aligned = alignedBytes(data.length, open.sectorBytes);
+    if (kind === "write") aligned.set(data);
+    const error = await this.#requests.transfer(open.handle, { ...sectors, data: aligned });
+    if (kind === "read" && error.code === VIX_OK) data.set(aligned);
+    return error;
+  }
+
+  #translated(action: string, error: VixError): VmmountError {
+    return translatedVix(action, error, this.#parts.vddk.errorText(error.code));
   }
 
   async close(): Promise<void> {
@@ -123,7 +183,7 @@ export class VddkDisk implements ServedDisk {
       const { handle, allocated } = open;
       if (allocated === undefined) return new DiskIoError("the library does not tell holes any more");
       try {
-        return await this.#reads.inTurn(() => allocated.extents(handle, at, length));
+        return await this.#requests.inTurn(() => allocated.extents(handle, at, length));
       } catch (error) {
         if (!(error instanceof VmmountError)) throw error;
         const code = vixCodeOf(error);
@@ -134,18 +194,26 @@ export class VddkDisk implements ServedDisk {
   }
 
   #consider(code: number, failed: Opened): void {
-    if (TOO_MUCH.includes(code) && this.#reads.depth > 1) {
-      this.#reads.lower();
+    if (TOO_MUCH.includes(code) && this.#requests.depth > 1) {
+      this.#requests.lower();
       this.#parts.note(
         "warn",
-        `"${this.#request.path}" is read with ${this.#reads.depth} requests at a time from now on`,
+        `"${this.#request.path}" is read with ${this.#requests.depth} requests at a time from now on`,
       );
     }
     // "Fail" may be anything: worth one try.
+    const isWritten = this.write !== undefined;
+    if (isWritten && PASSING.includes(code)) return;
     const isWorth = WORTH_REOPENING.includes(code) || (code === 1 && !this.#triedAfterFail);
     if (code === 1) this.#triedAfterFail = true;
     if (!isWorth || this.#open !== failed) return;
+    if (isWritten) this.#lose();
     this.#closeLater(failed);
+  }
+
+  #lose(): void {
+    this.#isClosed = true;
+    this.#parts.note("warn", `"${this.#request.path}" was lost while it was written: it must be opened again`);
   }
 
   /** Others may still read with it: it is closed when they have ended, and nobody begins with it any more. */
@@ -193,15 +261,24 @@ interface Opened {
   readonly sectorBytes: number;
   readonly links: number;
   readonly allocated: AllocatedBlocks | undefined;
+  /** It takes aligned memory only. */
+  readonly isUnbuffered: boolean;
 }
 
+/** @throws VmmountError */
 async function openHandle(parts: VddkDiskParts, request: DiskRequest): Promise<Opened> {
   const { vddk, connections } = parts;
-  const { path, mode } = request;
+  const { path, mode, access, snapshot } = request;
+  const isWritten = access === "read-write";
+  if (isWritten && snapshot !== undefined) {
+    throw new UsageError(`Cannot open "${path}" for writing: what ${snapshot} has frozen is never written`);
+  }
+  const isUnbuffered = isWritten && mode === ATTACHING;
+  const flags = isWritten ? (isUnbuffered ? OPEN_UNBUFFERED : 0) : OPEN_READ_ONLY;
   const connection = connections.use(request);
   const out: [Pointer] = [null];
   try {
-    const result = vddk.call("Open", connection.pointer, path, OPEN_READ_ONLY, out);
+    const result = vddk.call("Open", connection.pointer, path, flags, out);
     vddk.check(`Cannot open "${path}" over ${mode}`, result);
     const [handle] = out;
     // It takes nbdssl where what was asked for is not there, and says nothing.
@@ -210,7 +287,8 @@ async function openHandle(parts: VddkDiskParts, request: DiskRequest): Promise<O
       throw new MissingCapabilityError(`Cannot open "${path}" over ${mode}: the library took ${taken} instead`);
     }
     const info = readInfo(parts, handle);
-    return { connection, handle, ...info, allocated: await AllocatedBlocks.probe(vddk, handle, info.size) };
+    const allocated = isWritten ? undefined : await AllocatedBlocks.probe(vddk, handle, info.size);
+    return { connection, handle, ...info, allocated, isUnbuffered };
   } catch (error) {
     closeDisk(parts, { connection, handle: out[0] });
     throw error;

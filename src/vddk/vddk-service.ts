@@ -5,6 +5,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { BlockSource } from "../block-source.js";
 import { errorChain } from "../errors.js";
 import type { Logger } from "../log.js";
+import type { NbdTarget } from "../nbd/address.js";
+import { NbdSink } from "../nbd/nbd-sink.js";
 import { NbdSource } from "../nbd/nbd-source.js";
 import { SharedPayloads } from "../nbd/shared-payloads.js";
 import { retry, type RetryPolicy } from "../retry.js";
@@ -97,7 +99,10 @@ export class VddkService implements VddkHost {
   readonly #folder: string;
   readonly #memory: SharedMemory | undefined;
   readonly #shared: SharedPayloads | undefined;
+  /** Those that a new host opens again. */
   readonly #disks: DiskRequest[] = [];
+  /** Disks are, or were, open for writing. */
+  #isWriting = false;
   readonly #crashes: number[] = [];
   #process: HostProcess;
   /** What is waited for was given up by its user: a host that was killed for it is not started again. */
@@ -160,14 +165,35 @@ export class VddkService implements VddkHost {
   }
 
   async open(request: DiskRequest, options: OpenOptions): Promise<{ source: BlockSource; links: number }> {
-    const { signal, otherwise } = options;
+    const opened = await this.#open(request, options);
+    this.#disks.push(request);
+    return { source: await this.#source(request, options.signal), links: opened.links };
+  }
+
+  /**
+   * Opens a disk of a VM that is switched off, to be written over exactly this mode. A host that dies is started again without it:
+   * what was written since the last flush may be lost, so its writer must hear of it, and open it once more.
+   * @param options.signal of the whole sink
+   * @throws VmmountError as `open`
+   */
+  async openForWriting(
+    request: DiskRequest & { readonly access: "read-write" },
+    options: OpenOptions,
+  ): Promise<NbdSink> {
+    await this.#open(request, options);
+    this.#isWriting = true;
+    const { stallMs } = this.#options;
+    return await NbdSink.open(this.#target(request), { connectMs: CONNECT_MS_MAX, stallMs }, options.signal);
+  }
+
+  async #open(request: DiskRequest, { signal, otherwise }: OpenOptions): Promise<OpenedVddkDisk> {
     const { logger, firstRetryMs } = this.#options;
     const openNow = async (): Promise<OpenedVddkDisk> => {
       await this.#restarting;
       return await this.#unlessAbandoned(signal, () => this.#process.open(request, signal));
     };
     if (request.mode === ATTACHING) await this.cleanUp();
-    const opened = await retry(openNow, {
+    return await retry(openNow, {
       policy: {
         ...OPENING,
         ...(otherwise === "another transport" && { retriesMax: OPENING_RETRIES_OF_MANY }),
@@ -178,20 +204,17 @@ export class VddkService implements VddkHost {
         logger.warn(`${error.message}; attempt ${attempt + 1} in ${Math.round(waitMs)} ms`);
       },
     });
-    this.#disks.push(request);
-    return { source: await this.#source(request, signal), links: opened.links };
   }
 
   async #source(request: DiskRequest, signal: AbortSignal): Promise<NbdSource> {
     const { stallMs, allocation } = this.#options;
-    const target = {
-      address: { kind: "unix" as const, path: this.#request.socket },
-      exportName: request.name,
-      tls: undefined,
-    };
     const holes = allocation === "off" ? ("not asked for" as const) : ("asked of the server" as const);
     const options = { connectMs: CONNECT_MS_MAX, stallMs, connectionsMax: CONNECTIONS, holes, shared: this.#shared };
-    return await NbdSource.open(target, options, signal);
+    return await NbdSource.open(this.#target(request), options, signal);
+  }
+
+  #target({ name }: DiskRequest): NbdTarget {
+    return { address: { kind: "unix", path: this.#request.socket }, exportName: name, tls: undefined };
   }
 
   /** Once, before disks are attached to this machine: what processes that died had attached. */
@@ -220,7 +243,8 @@ export class VddkService implements VddkHost {
   }
 
   async closeDisks(): Promise<void> {
-    if (this.#disks.splice(0).length === 0) return;
+    if (this.#disks.splice(0).length === 0 && !this.#isWriting) return;
+    this.#isWriting = false;
     // One that is dead, or dies of it, has no disks open; the next one opens none.
     const process = this.#process;
     await process.close().catch((error: unknown) => {

@@ -16,6 +16,7 @@ import {
 export interface VixError {
   readonly code: number;
   readonly extra: number;
+  readonly extraKind: number;
 }
 
 export const VIX_OK = 0;
@@ -25,7 +26,7 @@ export const VIX_ASYNC = 25_000;
 /** @param result as koffi gives it: a number, or a BigInt above 2^53 */
 export function vixError(result: number | bigint): VixError {
   const value = BigInt.asUintN(64, BigInt(result));
-  return { code: Number(value & 0xffffn), extra: Number(value >> 32n) };
+  return { code: Number(value & 0xffffn), extra: Number(value >> 32n), extraKind: Number((value >> 24n) & 0xffn) };
 }
 
 type Make = new (message: string, options?: { readonly hint?: string; readonly retryable?: boolean }) => VmmountError;
@@ -48,6 +49,8 @@ const MEANINGS: Readonly<Record<number, Meaning>> = {
   4: { text: "there is no such file, or no path to its storage", kind: NotFoundError },
   5: { text: "it is busy", kind: BusyError, retryable: true },
   6: { text: "this is not supported", kind: MissingCapabilityError },
+  8: { text: "the datastore is full" },
+  11: { text: "it is read-only", kind: AuthError },
   13: {
     text: "the file may not be opened",
     kind: AuthError,

@@ -8,6 +8,7 @@ import {
   COMMAND,
   COMMAND_FLAG,
   NBD_ERROR,
+  type NbdRequest,
   REPLY_DONE,
   request,
   REQUEST_MAGIC,
@@ -19,8 +20,10 @@ import {
   TEXT_BYTES_MAX,
 } from "../protocol.js";
 import { Receiver } from "../receiver.js";
-import type { ServedDisk } from "./served-disk.js";
+import { NbdServerError, type ServedDisk } from "./served-disk.js";
+import { checkRequest, invalid } from "./request-check.js";
 import { type Agreed, ALLOCATION_ID, welcome } from "./server-handshake.js";
+import { writeZeroes } from "./write-zeroes.js";
 
 /** Of one client, under way at a time: as many as a FUSE mount has readers; further ones stay in the socket. */
 const REQUESTS_MAX = 32;
@@ -29,19 +32,6 @@ const REQUESTS_BYTES_MAX = 64 * 1024 * 1024;
 
 /** Of buffers that wait to be used again: as much as a socket takes at a time, for a few requests. */
 const KEPT_BYTES_MAX = 8 * 1024 * 1024;
-
-type Request = ReturnType<typeof request.decode>;
-
-/** A failure with the number that the client shall see. */
-export class NbdServerError extends Error {
-  readonly nbdError: number;
-
-  constructor(nbdError: number, message: string) {
-    super(message);
-    this.name = "NbdServerError";
-    this.nbdError = nbdError;
-  }
-}
 
 /** Serves one client until it leaves. */
 export class ClientSession {
@@ -152,15 +142,17 @@ export class ClientSession {
         this.#begin(asked, undefined);
         return;
       }
-      const isTooLong = asked.length > this.#terms.disk.blockBytes.maximum;
-      const data = isTooLong ? undefined : new Uint8Array(asked.length);
+      const { write, blockBytes } = this.#terms.disk;
+      // What will be refused is passed over.
+      const isTaken = write !== undefined && asked.length <= blockBytes.maximum;
+      const data = isTaken ? this.#take(asked.length) : undefined;
       this.#receiver.receive(data, asked.length, () => {
         this.#begin(asked, data);
       });
     });
   }
 
-  #takePlace(asked: Request): void {
+  #takePlace(asked: NbdRequest): void {
     const place = new Uint8Array(sharedPlace.size);
     this.#receiver.receive(place, place.length, () => {
       const { offset } = sharedPlace.decode(viewOf(place), 0);
@@ -169,7 +161,7 @@ export class ClientSession {
     });
   }
 
-  #begin(asked: Request, data: Uint8Array | undefined): void {
+  #begin(asked: NbdRequest, data: Uint8Array | undefined): void {
     const held = asked.type === COMMAND.READ || asked.type === COMMAND.WRITE ? asked.length : 0;
     this.#requests++;
     this.#requestBytes += held;
@@ -194,10 +186,10 @@ export class ClientSession {
   }
 
   /** @param data to write; of READ_SHARED, where to read it to */
-  async #answer(asked: Request, data: Uint8Array | undefined): Promise<void> {
+  async #answer(asked: NbdRequest, data: Uint8Array | undefined): Promise<void> {
     const { disk, wantsAllocation } = this.#terms;
     try {
-      checkRange(asked, disk);
+      checkRequest(asked, disk);
       const at = bytes(asked.offset);
       switch (asked.type) {
         case COMMAND.READ:
@@ -208,9 +200,8 @@ export class ClientSession {
           await disk.read(data, at);
           break;
         case COMMAND.WRITE:
-          if (disk.write === undefined || data === undefined) throw new NbdServerError(NBD_ERROR.EPERM, "read-only");
-          await disk.write(data, at);
-          if ((asked.flags & COMMAND_FLAG.FUA) !== 0) await disk.flush?.();
+        case COMMAND.WRITE_ZEROES:
+          await this.#writeTo(disk, asked, data);
           break;
         case COMMAND.FLUSH:
           await disk.flush?.();
@@ -228,7 +219,19 @@ export class ClientSession {
     }
   }
 
-  async #sendData(asked: Request, disk: ServedDisk): Promise<void> {
+  async #writeTo(disk: ServedDisk, { type, flags, offset, length }: NbdRequest, data?: Uint8Array): Promise<void> {
+    if (disk.write === undefined) throw new NbdServerError(NBD_ERROR.EPERM, "it is read-only");
+    if (type === COMMAND.WRITE_ZEROES) {
+      const { maximum } = disk.blockBytes;
+      await writeZeroes(disk.write, { at: offset, length, maximum }, () => !this.#socket.destroyed);
+    } else if (data !== undefined) {
+      await disk.write(data, bytes(offset));
+      this.#give(data);
+    }
+    if ((flags & COMMAND_FLAG.FUA) !== 0) await disk.flush?.();
+  }
+
+  async #sendData(asked: NbdRequest, disk: ServedDisk): Promise<void> {
     const { length, cookie } = asked;
     const buffer = this.#take(length);
     try {
@@ -254,12 +257,13 @@ export class ClientSession {
     this.#give(buffer);
   }
 
-  #sendExtents(asked: Request, extents: readonly { readonly length: number; readonly flags: number }[]): void {
-    const numbers = extents.flatMap(({ length, flags }) => [encoded(u32be, length), encoded(u32be, flags)]);
+  #sendExtents(asked: NbdRequest, extents: readonly { readonly length: number; readonly flags: number }[]): void {
+    const told = (asked.flags & COMMAND_FLAG.REQUEST_ONE) === 0 ? extents : extents.slice(0, 1);
+    const numbers = told.flatMap(({ length, flags }) => [encoded(u32be, length), encoded(u32be, flags)]);
     this.#sendChunk(asked, CHUNK.BLOCK_STATUS, Buffer.concat([encoded(u32be, ALLOCATION_ID), ...numbers]));
   }
 
-  #sendError(asked: Request, error: unknown): void {
+  #sendError(asked: NbdRequest, error: unknown): void {
     const nbdError = error instanceof NbdServerError ? error.nbdError : NBD_ERROR.EIO;
     const said = Buffer.from(errorChain(error), "utf8").subarray(0, TEXT_BYTES_MAX);
     if (!this.#terms.isStructured) {
@@ -271,7 +275,7 @@ export class ClientSession {
     this.#sendChunk(asked, CHUNK.ERROR, Buffer.concat([encoded(u32be, nbdError), length, said]));
   }
 
-  #sendChunk({ cookie }: Request, type: number, data: Uint8Array = new Uint8Array(0)): void {
+  #sendChunk({ cookie }: NbdRequest, type: number, data: Uint8Array = new Uint8Array(0)): void {
     if (this.#terms.isStructured) this.#write(structuredHead(cookie, type, data.length), data);
     else this.#write(encoded(simpleReply, { magic: SIMPLE_REPLY_MAGIC, error: 0, cookie }));
   }
@@ -290,22 +294,4 @@ export class ClientSession {
 
 function structuredHead(cookie: number, type: number, length: number): Uint8Array {
   return encoded(structuredReply, { magic: STRUCTURED_REPLY_MAGIC, flags: REPLY_DONE, type, cookie, length });
-}
-
-function invalid(message: string): NbdServerError {
-  return new NbdServerError(NBD_ERROR.EINVAL, message);
-}
-
-function checkRange({ type, offset, length }: Request, disk: ServedDisk): void {
-  if (type === COMMAND.FLUSH) return;
-  const { minimum, maximum } = disk.blockBytes;
-  const isData = type === COMMAND.READ || type === COMMAND.READ_SHARED || type === COMMAND.WRITE;
-  if (isData && length > maximum) throw new NbdServerError(NBD_ERROR.EOVERFLOW, `${length} bytes are too many`);
-  if (length === 0 || offset % minimum !== 0 || length % minimum !== 0) {
-    throw invalid(`${length} bytes at ${offset} are no whole blocks of ${minimum}`);
-  }
-  if (offset + length > disk.size) {
-    const error = type === COMMAND.WRITE ? NBD_ERROR.ENOSPC : NBD_ERROR.EINVAL;
-    throw new NbdServerError(error, `${length} bytes at ${offset} pass the end at ${disk.size}`);
-  }
 }

@@ -39,8 +39,10 @@ export class NbdServer implements AsyncDisposable {
     return server;
   }
 
-  /** Clients that connect from now on find it. */
+  /** Clients that connect from now on find it, and no other one of its name. */
   add(disk: ServedDisk): void {
+    const before = this.#disks.findIndex(({ name }) => name === disk.name);
+    if (before >= 0) this.#disks.splice(before, 1);
     this.#disks.push(disk);
   }
 

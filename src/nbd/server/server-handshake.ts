@@ -171,8 +171,8 @@ class Negotiation {
 
 function transmissionFlags({ write, flush }: ServedDisk): number {
   const canFlush = flush === undefined ? 0 : TRANSMISSION.SEND_FLUSH | TRANSMISSION.SEND_FUA;
-  const readOnly = write === undefined ? TRANSMISSION.READ_ONLY : 0;
-  return TRANSMISSION.HAS_FLAGS | TRANSMISSION.CAN_MULTI_CONN | readOnly | canFlush;
+  const canWrite = write === undefined ? TRANSMISSION.READ_ONLY : TRANSMISSION.SEND_WRITE_ZEROES;
+  return TRANSMISSION.HAS_FLAGS | TRANSMISSION.CAN_MULTI_CONN | canWrite | canFlush;
 }
 
 function text32(text: string): Uint8Array {

@@ -3,58 +3,16 @@ import { join } from "node:path";
 import t, { type Test } from "tap";
 import { silentLogger } from "../../../src/log.js";
 import { NbdSource } from "../../../src/nbd/nbd-source.js";
-import { ALLOCATION } from "../../../src/nbd/protocol.js";
 import { NbdServer } from "../../../src/nbd/server/nbd-server.js";
 import type { ServedDisk } from "../../../src/nbd/server/served-disk.js";
 import { bytes, MIB } from "../../../src/units.js";
 import { patternBytes } from "../../fixtures/block/memory.js";
 import { blockSourceContract } from "../../fixtures/contract/block-source.js";
 import { run, succeed } from "../../fixtures/host/command-line.js";
+import { MemoryDisk } from "../../fixtures/nbd/memory-disk.js";
 import { scratch } from "../../fixtures/scratch.js";
 
 const { signal } = new AbortController();
-
-/** A disk in memory; zeros are holes, in units of 512 bytes. */
-class MemoryDisk implements ServedDisk {
-  readonly blockBytes = { minimum: 512, preferred: 4096, maximum: 2 * MIB };
-  readonly name: string;
-  readonly content: Uint8Array;
-  readonly size;
-  flushes = 0;
-
-  constructor(name: string, content: Uint8Array) {
-    this.name = name;
-    this.content = content;
-    this.size = bytes(content.length);
-  }
-
-  read(into: Uint8Array, at: number): Promise<void> {
-    into.set(this.content.subarray(at, at + into.length));
-    return Promise.resolve();
-  }
-
-  readonly write = (data: Uint8Array, at: number): Promise<void> => {
-    this.content.set(data, at);
-    return Promise.resolve();
-  };
-
-  readonly flush = (): Promise<void> => {
-    this.flushes++;
-    return Promise.resolve();
-  };
-
-  readonly extents = (at: number, length: number) => {
-    const isZero = (from: number): boolean => this.content.subarray(from, from + 512).every((byte) => byte === 0);
-    const extents: { length: number; flags: number }[] = [];
-    for (let from = at; from < at + length; from += 512) {
-      const flags = isZero(from) ? ALLOCATION.HOLE | ALLOCATION.ZERO : 0;
-      const last = extents.at(-1);
-      if (last?.flags === flags) last.length += 512;
-      else extents.push({ length: 512, flags });
-    }
-    return Promise.resolve(extents);
-  };
-}
 
 async function serve(t: Test, ...disks: readonly ServedDisk[]): Promise<{ socket: string; uri: string }> {
   const socket = join(scratch(t), "socket");
@@ -129,12 +87,15 @@ void t.test("qemu writes, flushes and is refused what does not fit", async (t) =
   const { uri } = await serve(t, disk);
   const io = (...commands: readonly string[]) =>
     run("qemu-io", [...commands.flatMap((command) => ["-c", command]), "-f", "raw", uri]);
-  const written = await io("write -P 0x5a 4096 65536", "write -f -P 0x5b 0 512", "flush");
+  disk.content.fill(1, 512 * 1024);
+  const written = await io("write -P 0x5a 4096 65536", "write -f -P 0x5b 0 512", "write -z -f 524288 262144", "flush");
   t.equal(written.code, 0, written.stdout + written.stderr);
   t.equal(disk.content[4096], 0x5a);
   t.equal(disk.content[4096 + 65_535], 0x5a);
   t.equal(disk.content[511], 0x5b);
-  t.ok(disk.flushes >= 2);
+  t.ok(disk.content.subarray(524_288, 786_432).every((byte) => byte === 0));
+  t.equal(disk.content[786_432], 1);
+  t.ok(disk.flushes >= 3);
   const { content } = disk;
   const readOnly: ServedDisk = {
     name: "r",

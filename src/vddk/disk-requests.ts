@@ -1,6 +1,6 @@
 import koffi from "koffi";
 import type { Pointer, Vddk } from "./library.js";
-import { type VixError, vixError, VIX_ASYNC } from "./vix-error.js";
+import { type VixError, vixError, VIX_ASYNC, VIX_OK } from "./vix-error.js";
 
 const Completion = koffi.proto("void VixDiskLibCompletionCB(uintptr_t data, uint64_t result)");
 
@@ -35,11 +35,19 @@ export class Completions {
   }
 }
 
+/** Sectors of a disk and where their bytes are, which are the library's until the request has ended. */
+export interface Transfer {
+  readonly kind: "read" | "write";
+  readonly startSector: number;
+  readonly sectorCount: number;
+  readonly data: Uint8Array;
+}
+
 /**
- * Reads one disk: with ReadAsync several at a time, else one after the other. The library wants no two threads in calls for the
- * same handle, so requests are handed over one by one, and only one kind of them is ever used.
+ * Reads and writes one disk: with ReadAsync and WriteAsync several at a time, else one after the other. The library wants no two
+ * threads in calls for the same handle, so requests are handed over one by one, and only one kind of them is ever used.
  */
-export class DiskReads {
+export class DiskRequests {
   readonly #vddk: Vddk;
   readonly #completions: Completions;
   readonly #isAsync: boolean;
@@ -53,7 +61,7 @@ export class DiskReads {
   constructor(vddk: Vddk, completions: Completions, depth: number) {
     this.#vddk = vddk;
     this.#completions = completions;
-    this.#isAsync = vddk.has("ReadAsync") && vddk.has("Wait");
+    this.#isAsync = vddk.has("ReadAsync") && vddk.has("WriteAsync") && vddk.has("Wait");
     this.#depth = this.#isAsync ? depth : 1;
   }
 
@@ -66,14 +74,11 @@ export class DiskReads {
     this.#depth = Math.max(1, Math.floor(this.#depth / 2));
   }
 
-  /** `into` is the library's until the promise settles. */
-  async read(handle: Pointer, startSector: number, into: Uint8Array, sectorCount: number): Promise<VixError> {
+  async transfer(handle: Pointer, transfer: Transfer): Promise<VixError> {
     if (this.#underWay < this.#depth) this.#underWay++;
     else await new Promise<void>((resolve) => this.#line.push(resolve));
     try {
-      return this.#isAsync
-        ? await this.#readAsync(handle, startSector, into, sectorCount)
-        : vixError((await this.#handOver("Read", handle, startSector, sectorCount, into)) as number);
+      return this.#isAsync ? await this.#queue(handle, transfer) : await this.#block(handle, transfer);
     } finally {
       // The place goes to the next in line, if there still are so many.
       const next = this.#underWay <= this.#depth ? this.#line.shift() : undefined;
@@ -82,24 +87,41 @@ export class DiskReads {
     }
   }
 
-  async #readAsync(handle: Pointer, start: number, into: Uint8Array, count: number): Promise<VixError> {
-    const { key, completed } = this.#completions.expect();
-    const args = [handle, start, count, into, this.#completions.pointer, key];
-    const given = vixError((await this.#handOver("ReadAsync", ...args)) as number);
-    if (given.code === VIX_ASYNC) return await completed;
-    // Any other answer: it was refused, or done at once; the callback is not called.
-    this.#completions.forget(key);
-    return given;
+  /** When what was handed over before has ended: nothing is handed over meanwhile. */
+  async flush(handle: Pointer): Promise<VixError> {
+    return await this.inTurn(async () => {
+      if (this.#isAsync) {
+        const waited = vixError((await this.#vddk.callAside("Wait", handle)) as number);
+        if (waited.code !== VIX_OK) return waited;
+      }
+      return vixError((await this.#vddk.callAside("Flush", handle)) as number);
+    });
   }
 
-  /** Makes another call for the handle, between two that hand over reads. */
+  /** Makes another call for the handle, between two that hand over requests. */
   async inTurn<T>(call: () => Promise<T>): Promise<T> {
     const handing = this.#handing.then(call);
     this.#handing = handing.catch(() => undefined);
     return await handing;
   }
 
-  async #handOver(name: "Read" | "ReadAsync", ...args: readonly unknown[]): Promise<unknown> {
-    return await this.inTurn(() => this.#vddk.callAside(name, ...args));
+  async #block(handle: Pointer, { kind, startSector, sectorCount, data }: Transfer): Promise<VixError> {
+    const name = kind === "read" ? "Read" : "Write";
+    return await this.#handOver(name, handle, startSector, sectorCount, data);
+  }
+
+  async #queue(handle: Pointer, { kind, startSector, sectorCount, data }: Transfer): Promise<VixError> {
+    const name = kind === "read" ? "ReadAsync" : "WriteAsync";
+    const { key, completed } = this.#completions.expect();
+    const args = [handle, startSector, sectorCount, data, this.#completions.pointer, key];
+    const given = await this.#handOver(name, ...args);
+    if (given.code === VIX_ASYNC) return await completed;
+    // Any other answer: it was refused, or done at once; the callback is not called.
+    this.#completions.forget(key);
+    return given;
+  }
+
+  async #handOver(name: "Read" | "Write" | "ReadAsync" | "WriteAsync", ...args: unknown[]): Promise<VixError> {
+    return vixError((await this.inTurn(() => this.#vddk.callAside(name, ...args))) as number);
   }
 }
