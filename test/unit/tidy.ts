@@ -121,7 +121,7 @@ const TESTED_THROUGH: Readonly<Record<string, string>> = {
   "src/mount/recover-session.ts": "test/unit/mount/unmount.ts",
   "src/snapshot/vm-snapshots.ts": "test/unit/snapshot/session/foreign-snapshots.ts",
   "src/main.ts": "test/unit/cli/program.ts",
-  "src/check/": "test/unit/cli/check.ts",
+  "src/check/": "test/integration/check/vsphere.ts",
   "src/cli/browse.ts": "test/unit/cli/commands.ts",
   "src/cli/common-options.ts": "test/unit/cli/program.ts",
   "src/cli/config.ts": "test/unit/cli/commands.ts",
