@@ -12,6 +12,8 @@ const SERVER_MS = 60_000;
 /** VMs of our sessions that are asked about. */
 const VMS_MAX = 20;
 const HAPPENINGS_MAX = 200;
+/** A message of a server is a sentence or two. */
+const TEXT_CHARS_MAX = 2_000;
 
 export interface ServerStory {
   readonly server: string;
@@ -54,7 +56,8 @@ async function storyOf(
 ): Promise<{ readonly happenings?: readonly Happening[]; readonly note?: string }> {
   if (health === undefined) return { note: "a folder keeps no tasks and events" };
   try {
-    return { happenings: await health.happenings(vm, { signal, max: HAPPENINGS_MAX }) };
+    const happenings = await health.happenings(vm, { signal, max: HAPPENINGS_MAX });
+    return { happenings: happenings.map((one) => ({ ...one, text: one.text.slice(0, TEXT_CHARS_MAX) })) };
   } catch (error) {
     signal.throwIfAborted();
     return { note: errorFacts(error).message };

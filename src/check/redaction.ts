@@ -8,12 +8,15 @@ import { SecretTexts } from "../log.js";
 const SECRET_BYTES_MAX = 4096;
 const REDACTED = "[redacted]";
 
-/** What looks like a secret whoever wrote it, and what is left of it. */
+/**
+ * What looks like a secret whoever wrote it, and what is left of it. Gaps have bounds: logs hold text of servers, and a search that begins
+ * anew at each word of a long line would take hours.
+ */
 const PATTERNS: readonly (readonly [RegExp, string])[] = [
   [/-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)/g, REDACTED],
   [/(vmware_soap_session=)(?:\\*"[^"\s]*"?|[^\s;,]+)/gi, `$1${REDACTED}`],
   [/cst-[A-Za-z0-9]+-[A-Za-z0-9-]+/g, REDACTED],
-  [/session\[[^\]\s]*\][0-9a-f-]*/gi, "session[redacted]"],
+  [/session\[[^\]\s]{0,200}\][0-9a-f-]*/gi, "session[redacted]"],
   [/(session_id(?:=|%3D))[^&\s"\\]+/gi, `$1${REDACTED}`],
   [/(\b(?:basic|bearer)\s+)[A-Za-z0-9+/=._~-]{8,}/gi, `$1${REDACTED}`],
   // A key of TOML or JSON, also inside of a JSON text, or a parameter; not the name of a password file.
@@ -21,7 +24,7 @@ const PATTERNS: readonly (readonly [RegExp, string])[] = [
     /((?:password|passwd|pwd|secret|ticket|token|cookie|authorization)\\*"?\s*[:=]\s*)(\\*"(?:[^"\\]|\\.)*\\*"?|'[^']*'|[^\s,;&}<]+)/gi,
     `$1"${REDACTED}"`,
   ],
-  [/(<(password|sessionId|cookie|ticket)\b[^>]*>)[^<]*/gi, `$1${REDACTED}`],
+  [/(<(password|sessionId|cookie|ticket)\b[^>]{0,200}>)[^<]*/gi, `$1${REDACTED}`],
 ];
 
 /**
