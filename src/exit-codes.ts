@@ -23,6 +23,7 @@ export const EXIT_CODES = {
   refused: { code: 79, meaning: "a safety rule refuses the operation" },
   space: { code: 80, meaning: "no room on the target" },
   partial: { code: 81, meaning: "several VMs asked, some failed" },
+  job: { code: 82, meaning: "a command that was given with --each failed" },
   signal: { code: 128, meaning: "ended by signal n: 128 + n, after clean-up" },
 } as const satisfies Record<string, { code: number; meaning: string }>;
 

@@ -4,7 +4,7 @@ import { paint, type Terminal } from "./output.js";
 
 /** A log record as a line for people: `vmmount: warning: …`. Fields follow from level 5 (API calls) on. */
 export function logLine(json: string, terminal: Terminal): string {
-  const { level, msg, ...rest } = JSON.parse(json) as LogRecord;
+  const { level, msg, vmName, ...rest } = JSON.parse(json) as LogRecord;
   const label =
     level === "error"
       ? `${paint(terminal, "red", "error")}: `
@@ -15,5 +15,7 @@ export function logLine(json: string, terminal: Terminal): string {
           : "";
   const fields = Object.fromEntries(Object.entries(rest).filter(([name]) => name !== "time" && name !== "pid"));
   const isDetailed = (level === "debug" || level === "trace") && Object.keys(fields).length > 0;
-  return `vmmount: ${label}${printable(msg)}${isDetailed ? ` ${printable(JSON.stringify(fields))}` : ""}\n`;
+  // Of one VM among several.
+  const of = typeof vmName === "string" ? `${printable(vmName)}: ` : "";
+  return `vmmount: ${label}${of}${printable(msg)}${isDetailed ? ` ${printable(JSON.stringify(fields))}` : ""}\n`;
 }

@@ -4,10 +4,14 @@ import type { SessionStatus } from "../mount/control-protocol.js";
 import { LaunchedDaemon } from "../mount/launch-daemon.js";
 import { printable } from "../printable.js";
 import { type CommonOptions, withCommonOptions } from "./common-options.js";
-import type { ProcessEdge } from "./context.js";
+import type { FlagSetting, ProcessEdge } from "./context.js";
+import { mayMeanSeveral, meansSeveral, mountSeveral } from "./mount-several.js";
 import { answer, size, table } from "./output.js";
 
+type MountWords = [vm: string, directory: string, more: string[]];
+
 interface MountFlags extends CommonOptions {
+  readonly each?: string;
   readonly quiesce?: string;
   readonly beforeSnapshot?: string;
   readonly afterSnapshot?: string;
@@ -40,6 +44,10 @@ Examples:
   vmmount mount pool1:/meta-data /mnt/backup    database of a Xen pool and records of its VMs; also /host-backup[/HOST]
   vmmount mount --server dir:///srv/vms /web01 /mnt/backup
                                                 a VM in a folder of this host: shut it down first
+  vmmount mount '/dc1/prod-*' /mnt/backup       every VM that matches, each in a folder of its own there; so do
+                                                glob:, any:, powerstate: and several VMs, also when they match one
+  vmmount mount '/dc1/*' /mnt/backup --each 'restic backup "$1"'
+                                                mount, run, unmount: as many at once as the parallel.* settings allow
   tar -C /mnt/backup -Scf web01.tar . && vmmount umount /mnt/backup
 
 Returns when the disks can be read; a background process serves them until "vmmount umount".`;
@@ -54,6 +62,8 @@ export function addMount(program: Command, edge: ProcessEdge): void {
     )
     .argument("<vm>", "the VM: /dc/folder/name (Xen: /name), name:, uuid:, instanceuuid:, moref:, ipaddr:, vmx: …")
     .argument("<directory>", "an existing, empty directory")
+    .argument("[more...]", "several VMs may be named; the last word is then the directory")
+    .usage("[options] <vm> [vm...] <directory>")
     .option("--quiesce <auto|require|off>", "ask the guest to flush its file systems (default auto)")
     .option(
       "--policy <automatic|manual|createonly|deleteonly>",
@@ -71,6 +81,7 @@ export function addMount(program: Command, edge: ProcessEdge): void {
     .option("--offline", "Xen: shut the guest down, freeze its disks, and start it again")
     .option("--before-snapshot <cmd>", "shell command before the snapshot; when it fails, none is made")
     .option("--after-snapshot <cmd>", "shell command after the snapshot, also when that failed")
+    .option("--each <cmd>", "shell command for every VM once mounted ($1: its directory); then unmount that VM at once")
     .option("--allow-other", "let other users into the mount")
     .option("--uid <n>", "owner of the files (default: you)")
     .option("--gid <n>", "group of the files (default: yours)")
@@ -82,7 +93,14 @@ export function addMount(program: Command, edge: ProcessEdge): void {
     .option("-o, --option <key=value>", "SEP sesam's names: trans=nbd:nbdssl, qui=0|1; may be repeated", collected, [])
     .option("--fuse-driver <kernel|fuse-native>", "what serves the mount (default kernel)")
     .addHelpText("after", EXAMPLES);
-  withCommonOptions(command, "a server").action(async (vm: string, directory: string, flags: MountFlags) => {
+  withCommonOptions(command, "a server").action(async (...given: [...MountWords, MountFlags, Command]) => {
+    const [first, second, more, flags] = given;
+    const vms = [first, second, ...more];
+    const directory = vms.pop() ?? "";
+    const [vm = ""] = vms;
+    if (vms.length > 1 || flags.each !== undefined || mayMeanSeveral(vm)) {
+      if (await mountAll({ vms, directory, flags, edge })) return;
+    }
     // It loads its modules while this process loads its own; until it is asked to mount it has made nothing.
     const daemon = LaunchedDaemon.launch(edge.program, directory);
     try {
@@ -91,6 +109,25 @@ export function addMount(program: Command, edge: ProcessEdge): void {
       await daemon.dismiss();
     }
   });
+}
+
+/** @returns false for a single VM after all */
+async function mountAll({
+  vms,
+  directory,
+  flags,
+  edge,
+}: Omit<Asked, "vm"> & { readonly vms: readonly string[] }): Promise<boolean> {
+  const { createContext } = await import("./context.js");
+  const context = createContext(edge, flags, settingFlags(flags));
+  if (flags.each === undefined && !(await meansSeveral(vms, context))) return false;
+  try {
+    const { program, signal } = edge;
+    await mountSeveral({ vms, directory, job: flags.each, program, signal }, context);
+  } finally {
+    context.progress.stop();
+  }
+  return true;
 }
 
 interface Asked {
@@ -103,8 +140,19 @@ interface Asked {
 async function mountWith(daemon: LaunchedDaemon, { vm, directory, flags, edge }: Asked): Promise<void> {
   const { createContext } = await import("./context.js");
   const { mountVm } = await import("../mount/mount-vm.js");
+  const context = createContext(edge, flags, settingFlags(flags));
+  try {
+    const status = await mountVm(vm, directory, { ...context, daemon, onProgress: context.progress.report });
+    context.progress.stop();
+    answer(context.terminal, status, () => describeMount(status));
+  } finally {
+    context.progress.stop();
+  }
+}
+
+function settingFlags(flags: MountFlags): FlagSetting[] {
   const named = sesamOptions(flags.option);
-  const context = createContext(edge, flags, [
+  return [
     { key: "snapshot.quiesce", value: flags.quiesce ?? named.quiesce, flag: "--quiesce" },
     { key: "snapshot.policy", value: flags.policy, flag: "--policy" },
     { key: "snapshot.use", value: flags.useSnapshot, flag: "--use-snapshot" },
@@ -123,14 +171,7 @@ async function mountWith(daemon: LaunchedDaemon, { vm, directory, flags, edge }:
     { key: "mount.allocation", value: flags.allocation, flag: "--allocation" },
     { key: "mount.xva_checksum", value: flags.xvaChecksum, flag: "--xva-checksum" },
     { key: "mount.fuse_driver", value: flags.fuseDriver, flag: "--fuse-driver" },
-  ]);
-  try {
-    const status = await mountVm(vm, directory, { ...context, daemon, onProgress: context.progress.report });
-    context.progress.stop();
-    answer(context.terminal, status, () => describeMount(status));
-  } finally {
-    context.progress.stop();
-  }
+  ];
 }
 
 function kindFlag({ memory, offline }: MountFlags): { readonly value: string | undefined; readonly flag: string } {

@@ -1,10 +1,11 @@
 import type { Command } from "commander";
-import { errorFacts, UsageError, VmmountError } from "../errors.js";
-import type { UnmountOptions, UnmountResult } from "../mount/unmount.js";
+import { UsageError } from "../errors.js";
+import type { Doomed } from "../mount/many/unmount-many.js";
+import type { UnmountOptions } from "../mount/unmount.js";
 import { printable } from "../printable.js";
 import { type CommonOptions, withCommonOptions } from "./common-options.js";
-import type { ProcessEdge } from "./context.js";
-import { answer } from "./output.js";
+import type { CommandContext, ProcessEdge } from "./context.js";
+import { answer, table } from "./output.js";
 
 interface UmountFlags extends CommonOptions {
   readonly force?: boolean;
@@ -13,7 +14,7 @@ interface UmountFlags extends CommonOptions {
 
 const EXAMPLES = `
 Examples:
-  vmmount umount /mnt/backup            remove the mount, wait until its snapshot is gone
+  vmmount umount /mnt/backup            remove the mount, wait until its snapshot is gone; of several VMs: all of them
   vmmount umount /mnt/backup --force    even while files are open: their readers get errors
   vmmount umount k3v9q2m7xa             by session id, as "vmmount status" shows it
   vmmount umount --all                  every mount of this host
@@ -26,7 +27,7 @@ export function addUmount(program: Command, edge: ProcessEdge): void {
     .alias("unmount")
     .summary("remove a mount and its snapshot")
     .description("Removes a mount and its snapshot, and waits until both are gone.")
-    .argument("[target]", "mount point or session id")
+    .argument("[target]", "mount point, directory of several mounts, or session id")
     .option("-f, --force", "also while files are open; forget a dead session that cannot be proved to be clean")
     .option("--all", "every session of this host")
     .addHelpText("after", EXAMPLES);
@@ -36,6 +37,7 @@ export function addUmount(program: Command, edge: ProcessEdge): void {
     }
     const { createContext } = await import("./context.js");
     const { unmountTarget } = await import("../mount/unmount.js");
+    const { everyMount, mountsBelow } = await import("../mount/many/unmount-many.js");
     const context = createContext(edge, flags);
     const options: UnmountOptions = {
       ...context,
@@ -44,12 +46,14 @@ export function addUmount(program: Command, edge: ProcessEdge): void {
       onProgress: context.onProgress,
     };
     try {
-      const results =
-        target === undefined ? await unmountAll(ofAnyServer(options)) : [await unmountTarget(target, options)];
+      const several = target === undefined ? await everyMount(context.paths) : await mountsBelow(target, context.paths);
+      if (target === undefined || several.length > 0) {
+        await unmountAll(several, ofAnyServer(options), context);
+        return;
+      }
+      const result = await unmountTarget(target, options);
       context.progress.stop();
-      answer(context.terminal, target === undefined ? { unmounted: results } : (results[0] ?? {}), () =>
-        results.length === 0 ? "Nothing is mounted" : results.map(({ message }) => printable(message)).join("\n"),
-      );
+      answer(context.terminal, result, () => printable(result.message));
     } finally {
       context.progress.stop();
     }
@@ -62,25 +66,28 @@ function ofAnyServer(options: UnmountOptions): UnmountOptions {
 }
 
 /** One failure does not keep the other snapshots alive. */
-async function unmountAll(options: UnmountOptions): Promise<UnmountResult[]> {
-  const { listSessions } = await import("../mount/session-list.js");
-  const { unmountSession } = await import("../mount/unmount.js");
-  const results: UnmountResult[] = [];
-  const failures: unknown[] = [];
-  for (const entry of await listSessions(options.paths)) {
-    try {
-      results.push(await unmountSession(entry, options));
-    } catch (error) {
-      failures.push(error);
-      options.logger.error(errorFacts(error).message);
-    }
+async function unmountAll(
+  several: readonly Doomed[],
+  options: UnmountOptions,
+  { terminal, progress }: CommandContext,
+): Promise<void> {
+  const { throwIfAnyStays, unmountEvery } = await import("../mount/many/unmount-many.js");
+  const outcomes = await unmountEvery(several, options);
+  progress.stop();
+  const failed = outcomes.filter(({ state }) => state === "failed");
+  const unmounted = outcomes.filter(({ state }) => state === "unmounted");
+  if (outcomes.length > 1 || failed.length === 0) {
+    answer(terminal, { unmounted, failed }, () => {
+      if (outcomes.length === 0) return "Nothing is mounted";
+      if (failed.length === 0) return unmounted.map(({ message }) => printable(message)).join("\n");
+      const rows = outcomes.map(({ vm, mountPoint, state, message }) => [
+        vm?.path ?? "?",
+        mountPoint,
+        state,
+        state === "failed" ? message : "",
+      ]);
+      return table(["VM", "DIRECTORY", "STATE", "REASON"], rows);
+    });
   }
-  const [first, ...others] = failures;
-  if (first === undefined) return results;
-  if (others.length === 0 && results.length === 0) throw first as Error;
-  throw new VmmountError(
-    `Cannot unmount ${failures.length} of ${failures.length + results.length} sessions: ${failures.map((error) => errorFacts(error).message).join("; ")}`,
-    "partial",
-    { hint: "See vmmount status" },
-  );
+  throwIfAnyStays(outcomes);
 }

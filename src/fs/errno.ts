@@ -47,6 +47,7 @@ const ERRNO_BY_EXIT: Record<ExitName, Errno> = {
   refused: "EPERM",
   space: "ENOSPC",
   partial: "EIO",
+  job: "EIO",
   signal: "EIO",
 };
 

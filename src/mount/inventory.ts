@@ -6,6 +6,7 @@ import { type Locator, parseLocator } from "../locator.js";
 import type { Logger } from "../log.js";
 import { readOwnership } from "../snapshot/ownership.js";
 import { chooseServer, openHypervisor, prepareConnection, type ServerChoice } from "./connection.js";
+import { findEvery } from "./many/several-vms.js";
 import { listSessions } from "./session-list.js";
 import type { StatePaths } from "./state-paths.js";
 
@@ -38,7 +39,7 @@ export function listPath(text: string, options: InventoryOptions): Promise<Listi
   return withServer(text, options, async (hypervisor, { form }) => {
     const { signal } = options;
     const isRoot = form.kind === "path" && form.path.length === 0;
-    const [vm, ...others] = isRoot ? [] : await hypervisor.findVms(form, { signal });
+    const [vm, ...others] = isRoot ? [] : await findEvery(hypervisor, form, { signal });
     if (vm !== undefined && others.length === 0) {
       return { kind: "vm", vm: await hypervisor.describeVm(vm.ref, { signal }) };
     }
@@ -55,7 +56,7 @@ export function listPath(text: string, options: InventoryOptions): Promise<Listi
 /** Every VM that a locator names. @throws NotFoundError when none does */
 export function findMatches(text: string, options: InventoryOptions): Promise<VmIdentity[]> {
   return withServer(text, options, async (hypervisor, { form }) => {
-    const found = await hypervisor.findVms(form, options);
+    const found = await findEvery(hypervisor, form, options);
     if (found.length === 0) throw new NotFoundError(`Cannot find a VM that matches ${JSON.stringify(text)}`);
     return found;
   });
@@ -77,7 +78,7 @@ export async function listVmSnapshots(
 ): Promise<ListedSnapshot[]> {
   const live = new Set((await listSessions(paths)).filter((entry) => entry.isLive).map((entry) => entry.id));
   return withServer(text, options, async (hypervisor, { form }) => {
-    const vms = await hypervisor.findVms(form, options);
+    const vms = await findEvery(hypervisor, form, options);
     if (vms.length === 0) throw new NotFoundError(`Cannot find a VM that matches ${JSON.stringify(text)}`);
     const listed: ListedSnapshot[] = [];
     for (const vm of vms) {

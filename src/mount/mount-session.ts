@@ -27,7 +27,7 @@ import {
   showTree,
 } from "./mount-steps.js";
 import type { MountedSession } from "./mounted-session.js";
-import { readyToFreeze } from "./ready-to-freeze.js";
+import { placeOf, readyToFreeze } from "./ready-to-freeze.js";
 import { removeEmptyFolder } from "./made-folder.js";
 import { resolveVm } from "./resolve-vm.js";
 import { betweenHooks } from "./snapshot-hooks.js";
@@ -127,6 +127,7 @@ export class MountSession implements MountedSession {
         makes: hypervisor.snapshots,
         accessIdentity,
         mayAttach,
+        place: placeOf(vm),
       },
     );
     const snapshots = newSnapshotSession(context, hypervisor, journal, vm);

@@ -72,7 +72,10 @@ export async function openJournal(
   vm: Pick<VmDescription["identity"], "ref" | "instanceUuid" | "name" | "path"> & {
     readonly consolidationNeeded?: boolean;
   },
-  server: { readonly makes: Hypervisor["snapshots"] } & Pick<DiskTransports, "accessIdentity" | "mayAttach">,
+  server: { readonly makes: Hypervisor["snapshots"]; readonly place?: VmPlace } & Pick<
+    DiskTransports,
+    "accessIdentity" | "mayAttach"
+  >,
 ): Promise<FileJournal> {
   const journal = await FileJournal.create(paths.journal(request.session), request.session);
   const { ref, instanceUuid, name, path, consolidationNeeded } = vm;
@@ -84,6 +87,7 @@ export async function openJournal(
       facts: {
         mountPoint: request.mountPoint,
         ...(request.madeMountPoint && { madeMountPoint: true }),
+        ...(server.place !== undefined && { place: { ...server.place, storages: [...server.place.storages] } }),
         host: hostname(),
         pid: process.pid,
         server: journaledServer({ ...request.connection, password: new Secret("") }),

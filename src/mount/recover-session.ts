@@ -20,6 +20,7 @@ import { unmountThrough } from "./daemon-unmount.js";
 import { findDaemon } from "./daemon-process.js";
 import { detachDead } from "./dead-mount.js";
 import { detachLeftDisks, endLeftAccess, type LeftParts } from "./disk-transports.js";
+import { removeEmptyFolder } from "./made-folder.js";
 import { ownerOfMount, sessionOfMount } from "./mount-source.js";
 import type { SessionEntry } from "./session-list.js";
 import type { StatePaths } from "./state-paths.js";
@@ -72,6 +73,7 @@ export async function recoverSession(entry: SessionEntry, options: RecoverOption
   const identity = facts?.accessIdentity;
   if (facts !== undefined && identity !== undefined) await endLeftAccess(identity, leftParts(facts, options));
   await rm(paths.controlSocket(entry.id), { force: true });
+  if (facts?.madeMountPoint === true) await removeEmptyFolder(mountPoint);
   await journal.erase();
   return `Cleaned up dead session ${entry.id} of "${mountPoint}": ${outcome(plan, removed)}`;
 }

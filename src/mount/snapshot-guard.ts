@@ -20,9 +20,14 @@ export interface GuardParts {
  * @throws RefusedError
  */
 export async function guardSnapshot(vm: VmDescription, parts: GuardParts): Promise<void> {
-  if (parts.hypervisor.snapshots === "none") return;
+  if (parts.hypervisor.snapshots === "none" || !makesSnapshot(parts.settings)) return;
   guardRoom(vm, parts);
   guardChain(vm, await parts.hypervisor.listSnapshots(vm.identity.ref, parts), parts);
+}
+
+/** Some policies use a snapshot that is there. */
+export function makesSnapshot(settings: Settings): boolean {
+  return ["automatic", "createonly"].includes(settings["snapshot.policy"]);
 }
 
 function guardRoom({ identity, storages = [] }: VmDescription, { settings, logger }: GuardParts): void {

@@ -2,6 +2,7 @@ import { SnapshotError } from "../errors.js";
 import type { Hypervisor, VmDescription } from "../hypervisor.js";
 import type { Frozen } from "./frozen.js";
 import type { MountContext } from "./mount-steps.js";
+import { makesSnapshot } from "./snapshot-guard.js";
 import { runUserCommand } from "./user-command.js";
 
 /**
@@ -15,8 +16,8 @@ export async function betweenHooks(
   makes: Hypervisor["snapshots"],
   create: () => Promise<Frozen>,
 ): Promise<Frozen> {
-  if (makes === "none") return await create();
   const { settings } = context.request;
+  if (makes === "none" || !makesSnapshot(settings)) return await create();
   const before = settings["hooks.before_snapshot"];
   const after = settings["hooks.after_snapshot"];
   context.signal.throwIfAborted();

@@ -12,6 +12,8 @@ export const sessionFactsSchema = z.object({
   mountPoint: z.string(),
   /** Whether that directory was made for the mount, and goes with it. */
   madeMountPoint: z.boolean().optional(),
+  /** Host and storage of the VM when it was mounted: how many of each are unmounted at once is limited. */
+  place: z.object({ host: z.string().optional(), storages: z.array(z.string()) }).optional(),
   host: z.string(),
   pid: z.number().int(),
   server: z.object({

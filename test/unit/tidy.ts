@@ -152,6 +152,8 @@ const TESTED_THROUGH: Readonly<Record<string, string>> = {
   "src/mount/pool-session.ts": "test/integration/xen/pool-sources.ts",
   "src/mount/ready-to-freeze.ts": "test/integration/hooks-and-guards.ts",
   "src/mount/snapshot-hooks.ts": "test/integration/hooks-and-guards.ts",
+  "src/cli/mount-several.ts": "test/integration/many-vms.ts",
+  "src/mount/many/": "test/integration/many-vms.ts",
   "src/mount/whole-vm.ts": "test/integration/xen/main-job.ts",
   "src/mount/disk-transports.ts": "test/integration/vddk/transports.ts",
   "src/proxy-settings.ts": "test/unit/settings.ts",
