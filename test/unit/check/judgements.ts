@@ -63,6 +63,7 @@ void t.test("ports: closed ones fail where nothing else is left", (t) => {
     text: /^\[::1\]:902 of host "esx1" answers/,
   });
   t.match(judgePort(port, ["nbdssl", "https"], "ECONNREFUSED"), { state: "warn", text: /https is left/ });
+  t.match(judgePort(port, ["https"], "ECONNREFUSED"), { state: "skip", text: /https is what is used/ });
   t.match(judgePort(port, ["nbdssl", "nbd"], "ECONNREFUSED"), { state: "fail", exit: "connect", text: /ECONNREFUSED/ });
   t.end();
 });
