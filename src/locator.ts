@@ -45,6 +45,31 @@ const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 /** Longest locator taken: inventory names have at most 80 characters and folders rarely nest ten deep. */
 const LOCATOR_CHARS_MAX = 4096;
 
+/** A form for messages: what is looked for, as a user could have written it. */
+export function shownForm(form: LocatorForm): string {
+  switch (form.kind) {
+    case "path":
+      return `VM "${joinInventoryPath(form.path)}"`;
+    case "name":
+      return `VM "${form.name}"`;
+    case "any":
+      return "the VMs";
+    case "uuid":
+    case "instanceuuid":
+      return `VM ${form.kind}:${form.uuid}`;
+    case "moref":
+      return `VM ${form.id}`;
+    case "ipaddr":
+      return `VM ipaddr:${form.address}`;
+    case "vmx":
+      return `VM vmx:${form.path}`;
+    case "glob":
+      return `VM glob:${form.pattern}`;
+    case "powerstate":
+      return `VMs that are ${form.state}`;
+  }
+}
+
 /**
  * Reads a locator: `[SERVER:]FORM`. A prefix is a server only when it is one of `servers`; anything else without a
  * known form word is a path (leading `/`), else what `lookup` says: `auto` takes a UUID (tried as instance UUID), an IP

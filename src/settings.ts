@@ -305,6 +305,7 @@ export const serverProfileSchema = z
     ca_file: z.string().startsWith("/").optional(),
     fingerprint: fingerprintText.optional(),
     insecure: flag.optional(),
+    timeout: timeoutMs.optional(),
   })
   .superRefine(({ url, ...login }, context) => {
     if (!isDirUrl(url)) return;

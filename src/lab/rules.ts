@@ -9,6 +9,8 @@ const match = z.strictObject({
   path: z.string().optional(),
   /** Reference, display name or folder of the machine (or reference of the object) that is acted on. */
   object: z.string().optional(),
+  /** vSphere: the properties that a retrieval or filter asks for: `VirtualMachine.snapshot`, several with spaces between. */
+  about: z.string().optional(),
 });
 
 const action = z.discriminatedUnion("kind", [
@@ -104,6 +106,8 @@ export interface RuleSubject {
   readonly path: string;
   /** Every word by which the object can be named. */
   readonly objects: readonly string[];
+  /** What is asked for, where the method alone does not say it. */
+  readonly about?: string;
 }
 
 interface ArmedRule {
@@ -119,6 +123,7 @@ export class Rules {
   readonly holds = new Holds();
   #settings: LabSettings = settings.parse({});
   #armed: ArmedRule[] = [];
+  readonly #watchers = new Set<(subject: RuleSubject) => void>();
   readonly #random: () => number;
 
   constructor(random: () => number = Math.random) {
@@ -163,8 +168,17 @@ export class Rules {
     this.#armed = [];
   }
 
+  /** Tells of every request that a rule can act on; the returned function ends it. */
+  watch(listener: (subject: RuleSubject) => void): () => void {
+    this.#watchers.add(listener);
+    return () => {
+      this.#watchers.delete(listener);
+    };
+  }
+
   /** The actions for one request; counts it against every rule that matches. */
   actionsFor(subject: RuleSubject): RuleAction[] {
+    for (const listener of this.#watchers) listener(subject);
     return this.#armed.filter((armed) => this.#fires(armed, subject)).map(({ rule: { action: what } }) => what);
   }
 
@@ -173,6 +187,7 @@ export class Rules {
     if (wanted.method !== undefined && wanted.method !== subject.method) return false;
     if (wanted.path !== undefined && !subject.path.startsWith(wanted.path)) return false;
     if (wanted.object !== undefined && !subject.objects.includes(wanted.object)) return false;
+    if (wanted.about !== undefined && wanted.about !== subject.about) return false;
     armed.seen++;
     if (armed.seen <= skip || (count !== undefined && armed.done >= count)) return false;
     if (probability !== undefined && this.#random() >= probability) return false;

@@ -21,6 +21,8 @@ export interface Connection {
   readonly caFile: string | undefined;
   readonly fingerprint: string | undefined;
   readonly insecure: boolean;
+  /** How long a call may take; absent: as long as usual. */
+  readonly timeoutMs?: number | undefined;
 }
 
 /** What the command line and the environment say about the server. */
@@ -139,6 +141,7 @@ export async function prepareConnection(server: ConfiguredServer, choice: Server
     caFile: server.ca_file,
     fingerprint: server.fingerprint,
     insecure: server.insecure ?? false,
+    timeoutMs: server.timeout,
   };
 }
 
@@ -178,9 +181,10 @@ export function serverAccess(connection: Connection): {
     readonly fingerprint: string | undefined;
     readonly insecure: boolean;
   };
+  readonly timeoutMs: number | undefined;
 } {
-  const { url, user, password, ca, fingerprint, insecure } = connection;
-  return { url, user, password: password.reveal(), tls: { ca, fingerprint, insecure } };
+  const { url, user, password, ca, fingerprint, insecure, timeoutMs } = connection;
+  return { url, user, password: password.reveal(), tls: { ca, fingerprint, insecure }, timeoutMs };
 }
 
 /** What VMware's library wants to know of the server's certificate. @throws UnreachableError */

@@ -24,6 +24,7 @@ export interface MountRequest {
     readonly caFile: string | undefined;
     readonly fingerprint: string | undefined;
     readonly insecure: boolean;
+    readonly timeoutMs?: number | undefined;
   };
   readonly locator: { readonly form: LocatorForm; readonly text: string };
   readonly settings: Settings;

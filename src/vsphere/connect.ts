@@ -5,7 +5,7 @@ import { CookieJar } from "./cookies.js";
 import { translating } from "./fault-errors.js";
 import { HttpClient } from "../https/http-client.js";
 import { Vsphere } from "./hypervisor.js";
-import { VSPHERE_LIMITS, type VsphereLimits } from "./limits.js";
+import { vsphereLimits, type VsphereLimits } from "./limits.js";
 import { parseServerUrl } from "./server-url.js";
 import { commonVersion, loadServiceContent } from "./service-content.js";
 import { Session } from "./session.js";
@@ -21,6 +21,8 @@ export interface ConnectOptions {
   readonly logger: Logger;
   /** Ends the attempt to connect; the connection itself ends by disposing it. */
   readonly signal: AbortSignal;
+  /** How long a call may take; absent: as long as usual. */
+  readonly timeoutMs?: number | undefined;
   readonly limits?: Partial<VsphereLimits>;
 }
 
@@ -31,7 +33,7 @@ export interface ConnectOptions {
  */
 export async function connectVsphere(options: ConnectOptions): Promise<Hypervisor> {
   const { logger, signal } = options;
-  const limits = { ...VSPHERE_LIMITS, ...options.limits };
+  const limits = { ...vsphereLimits(options.timeoutMs), ...options.limits };
   const server = parseServerUrl(options.url);
   await using cleanup = new CleanupStack();
   if (options.tls.insecure && options.tls.fingerprint === undefined) {

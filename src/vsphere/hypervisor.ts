@@ -16,7 +16,7 @@ import {
   type VmDescription,
   type VmIdentity,
 } from "../hypervisor.js";
-import type { LocatorForm } from "../locator.js";
+import { type LocatorForm, shownForm } from "../locator.js";
 import type { Logger } from "../log.js";
 import { loadAllocation, withAllocation } from "./allocation.js";
 import { browse } from "./browse.js";
@@ -75,7 +75,7 @@ export class Vsphere implements Hypervisor {
 
   async findVms(form: LocatorForm, { signal }: CallOptions): Promise<VmIdentity[]> {
     const scope = { session: this.#parts.session, properties: this.#properties, signal };
-    return translating("Cannot look up the VM", () => locate(form, scope));
+    return translating(`Cannot look up ${shownForm(form)} on ${this.identity.url}`, () => locate(form, scope));
   }
 
   async describeVm(

@@ -60,3 +60,17 @@ export const VSPHERE_LIMITS: VsphereLimits = {
   // Asking for a disk's areas and probing them, while the mount waits: usually within seconds.
   allocationMs: 300_000,
 };
+
+/** For a server of which `timeoutMs` is all the patience of one call: what else waits for it keeps its proportion. */
+export function vsphereLimits(timeoutMs = VSPHERE_LIMITS.callMs): VsphereLimits {
+  const share = timeoutMs / VSPHERE_LIMITS.callMs;
+  return {
+    ...VSPHERE_LIMITS,
+    callMs: timeoutMs,
+    // The server counts whole seconds.
+    waitSeconds: Math.ceil(VSPHERE_LIMITS.waitSeconds * share),
+    waitMarginMs: VSPHERE_LIMITS.waitMarginMs * share,
+    dataStallMs: VSPHERE_LIMITS.dataStallMs * share,
+    logoutMs: Math.min(VSPHERE_LIMITS.logoutMs, timeoutMs),
+  };
+}

@@ -122,8 +122,8 @@ export class Snapshots {
       const isRunning = ["queued", "running"].includes(textAt(task, "state") ?? "");
       if (!isRunning || textAt(task, "descriptionId")?.startsWith("VirtualMachine.createSnapshot") !== true) continue;
       // Its failure is not ours to report: what counts is whether the snapshot is there afterwards.
-      await tasks.result(obj, { ...options, what: "Creating snapshot", onAbort: "leave" }).catch((error: unknown) => {
-        if (!(error instanceof SoapFault)) throw error;
+      await tasks.settled(obj, { ...options, what: "Creating snapshot", onAbort: "leave" }).catch((error: unknown) => {
+        if (!(error instanceof SoapFault && error.is("ManagedObjectNotFound"))) throw error;
       });
     }
   }

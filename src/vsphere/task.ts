@@ -1,10 +1,11 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { unwrapAbort, UnreachableError } from "../errors.js";
+import { unwrapAbort } from "../errors.js";
 import type { TaskOptions } from "../hypervisor.js";
 import type { Logger } from "../log.js";
 import { retry } from "../retry.js";
 import { child, childrenNamed, descend, integerAt, textAt, toMoRef } from "./element.js";
-import { isMissingMethod, parseMethodFault } from "./faults.js";
+import { translateFault } from "./fault-errors.js";
+import { parseMethodFault, SoapFault } from "./faults.js";
 import type { VsphereLimits } from "./limits.js";
 import type { PropertyCollector } from "./property-collector.js";
 import {
@@ -46,17 +47,29 @@ export class TaskWaiter {
    * @throws SoapFault with the task's fault, or ManagedObjectNotFound when the server has forgotten the task
    */
   async result(task: MoRef, wait: TaskWait): Promise<XmlElement | undefined> {
+    return finished(await this.#end(task, wait));
+  }
+
+  /**
+   * Waits until the task has ended, well or badly.
+   * @throws SoapFault when that cannot be seen: ManagedObjectNotFound when the server has forgotten the task
+   */
+  async settled(task: MoRef, wait: TaskWait): Promise<void> {
+    await this.#end(task, wait);
+  }
+
+  /** The task's info once it has ended. */
+  async #end(task: MoRef, wait: TaskWait): Promise<XmlElement> {
     try {
-      const attempt = async (): Promise<XmlElement> => (await this.#poll(task, wait)) ?? this.#watch(task, wait);
-      const info = await retry(attempt, {
+      const attempt = async (): Promise<XmlElement> =>
+        passing(wait.what, async () => (await this.#poll(task, wait)) ?? (await this.#watch(task, wait)));
+      return await retry(attempt, {
         policy: LOST_SERVER,
         signal: wait.signal,
-        isRetryable: (error) => error instanceof UnreachableError && error.retryable,
         onRetry: (error) => {
           this.#logger.warn(`Lost the server while it works on "${wait.what}", asking again`, { error: error.message });
         },
       });
-      return finished(info);
     } catch (error) {
       if (wait.signal.aborted && wait.onAbort === "cancel") await this.#cancel(task);
       throw unwrapAbort(error);
@@ -73,7 +86,9 @@ export class TaskWaiter {
     try {
       return await this.#session.run((call) => this.#waitForUpdates(call, task, wait), wait.signal);
     } catch (error) {
-      if (!isMissingMethod(error)) throw error;
+      // Not every server, account or moment has a collector to spare; the task itself tells as well.
+      if (!(error instanceof SoapFault)) throw error;
+      this.#logger.debug("Cannot be told of the task's end, asking now and then", { fault: error.fault });
     }
     for (;;) {
       await delay(this.#limits.taskPollMs, undefined, { signal: wait.signal });
@@ -118,6 +133,16 @@ export class TaskWaiter {
     } catch (error) {
       this.#logger.debug("Cannot wait for the end of the cancelled task", { task: task.id, error: String(error) });
     }
+  }
+}
+
+/** What says nothing of the task's end, and may pass, is no reason to lose sight of it. */
+async function passing<T>(what: string, look: () => Promise<T>): Promise<T> {
+  try {
+    return await look();
+  } catch (error) {
+    const translated = error instanceof SoapFault ? translateFault(error, what) : undefined;
+    throw translated?.retryable === true ? translated : error;
   }
 }
 

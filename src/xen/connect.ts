@@ -5,7 +5,7 @@ import type { Logger } from "../log.js";
 import { XenPool } from "./hypervisor.js";
 import { XapiClient } from "./xapi/client.js";
 import { translating } from "./xapi/fault-errors.js";
-import { XEN_LIMITS, type XenLimits } from "./xapi/limits.js";
+import { xenLimits, type XenLimits } from "./xapi/limits.js";
 import { Members } from "./xapi/members.js";
 import { PoolSession } from "./xapi/pool-session.js";
 import { parsePoolUrl } from "./xapi/pool-url.js";
@@ -20,6 +20,8 @@ export interface ConnectOptions {
   readonly logger: Logger;
   /** Ends the attempt to connect; the connection itself ends by disposing it. */
   readonly signal: AbortSignal;
+  /** How long a call may take; absent: as long as usual. */
+  readonly timeoutMs?: number | undefined;
   readonly limits?: Partial<XenLimits>;
 }
 
@@ -30,7 +32,7 @@ export interface ConnectOptions {
  */
 export async function connectXapi(options: ConnectOptions): Promise<Xapi> {
   const { logger, signal, tls, user, password } = options;
-  const limits = { ...XEN_LIMITS, ...options.limits };
+  const limits = { ...xenLimits(options.timeoutMs), ...options.limits };
   const pool = parsePoolUrl(options.url);
   if (tls.insecure && tls.fingerprint === undefined) {
     logger.warn("The server's certificate is not checked: anybody in between can read the password", { url: pool.url });
@@ -54,5 +56,6 @@ export async function connectXen(options: ConnectOptions): Promise<Hypervisor> {
   const { product, version, uuid } = xapi.facts;
   const { url } = parsePoolUrl(options.url);
   const identity = { kind: "xen" as const, url, product, version, instanceUuid: uuid };
-  return new XenPool({ identity, xapi, limits: { ...XEN_LIMITS, ...options.limits }, logger });
+  const limits = { ...xenLimits(options.timeoutMs), ...options.limits };
+  return new XenPool({ identity, xapi, limits, logger });
 }

@@ -16,7 +16,7 @@ import {
   type VmDescription,
   type VmIdentity,
 } from "../hypervisor.js";
-import type { LocatorForm } from "../locator.js";
+import { type LocatorForm, shownForm } from "../locator.js";
 import type { Logger } from "../log.js";
 import { describe, type DescribedVm } from "./describe.js";
 import { XenHealth } from "./health.js";
@@ -68,7 +68,9 @@ export class XenPool implements Hypervisor {
   }
 
   findVms(form: LocatorForm, { signal }: CallOptions): Promise<VmIdentity[]> {
-    return this.#translating("Cannot look up the VM", () => locate(form, this.#parts.xapi, { signal }));
+    return this.#translating(`Cannot look up ${shownForm(form)} on ${this.identity.url}`, () =>
+      locate(form, this.#parts.xapi, { signal }),
+    );
   }
 
   async describeVm(

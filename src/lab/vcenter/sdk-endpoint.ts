@@ -3,6 +3,7 @@ import type { Logger } from "../../log.js";
 import { clientGone, readBody, send, sendPage } from "../http-request.js";
 import { mayAnswer, misbehave } from "../misbehave.js";
 import { API_VERSIONS } from "./service-content.js";
+import { askedProperties } from "./asked-properties.js";
 import { answerCall, faultReply, parseCall, type SoapCall } from "./soap-endpoint.js";
 import { SESSION_COOKIE } from "./sessions.js";
 import type { VCenter } from "./vcenter.js";
@@ -23,12 +24,23 @@ export class SdkEndpoint {
 
   async handle(request: IncomingMessage, response: ServerResponse, path: string): Promise<void> {
     if (request.method === "GET" && path === "/sdk/vimServiceVersions.xml") {
-      send(response, 200, "text/xml", versionsXml());
+      await this.#versions(response, path);
     } else if (request.method === "POST" && ["/sdk", "/sdk/", "/sdk/vimService"].includes(path)) {
       await this.#soap(request, response, path);
     } else {
       sendPage(response, request.method === "POST" ? 404 : 405, "No such service");
     }
+  }
+
+  async #versions(response: ServerResponse, path: string): Promise<void> {
+    const { rules, sessions } = this.#server;
+    const actions = rules.actionsFor({ method: "GET", path, objects: [] });
+    const expireSessions = (): void => {
+      sessions.endAll();
+    };
+    const misbehaviour = { response, actions, signal: clientGone(response), holds: rules.holds };
+    if (!(await misbehave({ ...misbehaviour, expireSessions })) || !(await mayAnswer(misbehaviour))) return;
+    send(response, 200, "text/xml", versionsXml());
   }
 
   async #soap(request: IncomingMessage, response: ServerResponse, path: string): Promise<void> {
@@ -53,7 +65,7 @@ export class SdkEndpoint {
     const signal = clientGone(response);
     server.traffic.method(call.method, server.machineOf(call.target)?.name);
     const objects = server.wordsFor(call.target);
-    const actions = server.rules.actionsFor({ method: call.method, path, objects });
+    const actions = server.rules.actionsFor({ method: call.method, path, objects, about: askedProperties(call) });
     const expireSessions = (): void => {
       server.sessions.endAll();
     };

@@ -76,3 +76,21 @@ export const XEN_LIMITS: XenLimits = {
   // The storage manager refuses snapshots when 30 disk images depend on each other.
   chainMax: 30,
 };
+
+/** For a pool of which `timeoutMs` is all the patience of one call: what else waits for it keeps its proportion. */
+export function xenLimits(timeoutMs = XEN_LIMITS.callMs): XenLimits {
+  const share = timeoutMs / XEN_LIMITS.callMs;
+  const { openMs, waitSeconds, waitMarginMs, streamStallMs, streamHeadMs, taskEndMs, logoutMs } = XEN_LIMITS;
+  return {
+    ...XEN_LIMITS,
+    callMs: timeoutMs,
+    openMs: openMs * share,
+    // Still no whole number.
+    waitSeconds: Math.floor(waitSeconds * share) + (waitSeconds % 1),
+    waitMarginMs: waitMarginMs * share,
+    streamStallMs: streamStallMs * share,
+    streamHeadMs: streamHeadMs * share,
+    taskEndMs: taskEndMs * share,
+    logoutMs: Math.min(logoutMs, timeoutMs),
+  };
+}

@@ -46,3 +46,20 @@ await t.test("a document replaces rules and changes settings", (t) => {
   }, ConfigError);
   t.end();
 });
+
+await t.test(
+  "what a call is about tells apart what one method is used for; who watches hears of every request",
+  (t) => {
+    const rules = new Rules();
+    const heard: string[] = [];
+    const stop = rules.watch(({ method, about = "" }) => heard.push(`${method} ${about}`));
+    rules.add({ match: { method: "RetrievePropertiesEx", about: "Task.info" }, action: { kind: "hang" } });
+    const asked = (about: string): number =>
+      rules.actionsFor({ ...call, method: "RetrievePropertiesEx", about }).length;
+    t.strictSame([asked("Task.info"), asked("Task.info Task.name"), rules.actionsFor(call).length], [1, 0, 0]);
+    stop();
+    asked("Task.info");
+    t.strictSame(heard, ["RetrievePropertiesEx Task.info", "RetrievePropertiesEx Task.info Task.name", "CurrentTime "]);
+    t.end();
+  },
+);

@@ -29,6 +29,15 @@ function refusal(run: () => unknown): VmmountError {
   throw new Error("Nothing was refused");
 }
 
+void t.test("the timeout of a server is that of its calls", async (t) => {
+  const password = join(scratch(t), "password");
+  writeFileSync(password, "hunter2", { mode: 0o600 });
+  const patient = `${ONE}timeout = "90s"\npassword_file = "${password}"\n`;
+  const server = chooseServer(configIn(scratch(t), patient), undefined, CHOICE);
+  t.match(await prepareConnection(server, CHOICE), { timeoutMs: 90_000 });
+  t.throws(() => configIn(scratch(t), `${ONE}timeout = "0s"\n`), { message: /no time at all/ });
+});
+
 void t.test("chooseServer(): prefix, then flag, then default, then the only one", (t) => {
   const two = configIn(scratch(t), TWO);
   const preset = configIn(scratch(t), `default_server = "vc2"\n${TWO}`);
