@@ -252,6 +252,12 @@ export interface Hypervisor extends AsyncDisposable {
   removeSnapshot(snapshot: string, options: TaskOptions): Promise<void>;
 
   /**
+   * Snapshots, and what a half removal left of them, whose VM is gone: `removeSnapshot` removes them. None where a
+   * snapshot goes with its VM.
+   */
+  listOrphans(options: CallOptions): Promise<Snapshot[]>;
+
+  /**
    * Merges the VM's delta files that no snapshot needs any more, where the server says that there are some: begun once and
    * waited for. A VM that is gone needs nothing. Always "unneeded" on Xen, whose storage merges by itself, and where there
    * are no snapshots.

@@ -9,6 +9,7 @@ import type { ProcessEdge } from "./context.js";
 import { addDemo } from "./demo.js";
 import { addDoctor } from "./doctor.js";
 import { addExport } from "./export.js";
+import { addGc } from "./gc.js";
 import { addLab } from "./lab.js";
 import { addMount } from "./mount.js";
 import { addRestore } from "./restore.js";
@@ -37,6 +38,7 @@ export function createProgram(edge: ProcessEdge): Command {
   addRestore(program, edge);
   addExport(program, edge);
   addStatus(program, edge);
+  addGc(program, edge);
   addSnapshot(program, edge);
   addCheck(program, edge);
   addDoctor(program, edge);

@@ -91,6 +91,10 @@ export class LocalFolder implements Hypervisor {
     return Promise.resolve("unneeded");
   }
 
+  listOrphans(): Promise<Snapshot[]> {
+    return Promise.resolve([]);
+  }
+
   async openDisk(
     at: { readonly vm: string; readonly disk: DiskDescription },
     { signal, allocation }: OpenDiskOptions,

@@ -5,7 +5,7 @@ import type { MountEnd, Mounted } from "../fs/fuse-driver.js";
 import type { Hypervisor } from "../hypervisor.js";
 import type { Logger } from "../log.js";
 import type { FileJournal } from "../snapshot/journal.js";
-import { type LockHolder, VmLock } from "../snapshot/lock.js";
+import { type LockHolder, VmLock, vmLockKey } from "../snapshot/lock.js";
 import type { SnapshotSession } from "../snapshot/session.js";
 import { BlockStack } from "./block-stack.js";
 import { openHypervisor } from "./connection.js";
@@ -107,7 +107,7 @@ export class MountSession implements MountedSession {
     const identity = await resolveVm(hypervisor, { ...request.locator, server: request.connection.name }, { signal });
     const vm = await hypervisor.describeVm(identity.ref, { signal });
     refuseHopeless(vm, request.settings["snapshot.policy"]);
-    const vmKey = identity.instanceUuid ?? `${request.connection.url} ${identity.ref}`;
+    const vmKey = vmLockKey(identity, request.connection.url);
     undo.use(
       "release the VM",
       await VmLock.take({ directory: paths.locks, vm: vmKey, vmName: identity.name, holder: lockHolder }),

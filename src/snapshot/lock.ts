@@ -29,7 +29,7 @@ export class VmLock implements AsyncDisposable {
   /** @throws BusyError naming the holder's mount point, pid and start time */
   static async take(options: {
     readonly directory: string;
-    /** Identifies the VM on every server: its instance UUID, or server and moref. */
+    /** See vmLockKey. */
     readonly vm: string;
     readonly vmName: string;
     readonly holder: LockHolder;
@@ -75,6 +75,14 @@ export class VmLock implements AsyncDisposable {
   }
 }
 
+/** What names a VM in its lock, on every server: copies that share an instance UUID share the lock as well. */
+export function vmLockKey(
+  { instanceUuid, ref }: { readonly instanceUuid?: string | undefined; readonly ref: string },
+  serverUrl: string,
+): string {
+  return instanceUuid ?? `${serverUrl} ${ref}`;
+}
+
 function lockName(text: string): string {
   return `${createHash("sha256").update(text).digest("hex").slice(0, 32)}.lock`;
 }
@@ -100,9 +108,14 @@ function vmBusy(vmName: string, holder: LockHolder | undefined): BusyError {
   const who =
     holder === undefined
       ? "another vmmount is mounting it"
-      : `it is mounted on "${holder.mountPoint}" by process ${holder.pid} since ${holder.since}`;
+      : holder.mountPoint === ""
+        ? `vmmount gc, process ${holder.pid}, cleans it up since ${holder.since}`
+        : `it is mounted on "${holder.mountPoint}" by process ${holder.pid} since ${holder.since}`;
   return new BusyError(`Cannot mount "${vmName}": ${who}`, {
-    hint: holder === undefined ? "Try again in a minute" : `vmmount umount ${JSON.stringify(holder.mountPoint)}`,
+    hint:
+      holder === undefined || holder.mountPoint === ""
+        ? "Try again in a minute"
+        : `vmmount umount ${JSON.stringify(holder.mountPoint)}`,
   });
 }
 

@@ -90,6 +90,8 @@ export async function removeSessionSnapshots(
   hypervisor: Hypervisor,
   options: RecoveryOptions,
 ): Promise<number> {
+  const orphans = await removeOrphans(session, facts, hypervisor, options);
+  if (orphans > 0) return orphans;
   const vms = await findVmsOrStop(facts, hypervisor, options);
   let removed = 0;
   for (const vm of vms) {
@@ -144,6 +146,23 @@ export async function removeUsedSnapshot(
     return 1;
   }
   return 0;
+}
+
+/** Some servers keep the snapshots of a VM that is deleted. @returns how many it removed */
+async function removeOrphans(
+  session: string,
+  facts: SessionFacts,
+  hypervisor: Hypervisor,
+  options: RecoveryOptions,
+): Promise<number> {
+  if ((await findVms(facts, hypervisor, options.signal)).size > 0) return 0;
+  const all = await hypervisor.listOrphans({ signal: options.signal });
+  const found = all.filter((snapshot) => isOfSession(snapshot, session));
+  for (const { ref, name } of found) {
+    await hypervisor.removeSnapshot(ref, options);
+    options.logger.info(`Removed snapshot "${name}" of "${facts.vm.name}", which was deleted`);
+  }
+  return found.length;
 }
 
 async function findVmsOrStop(

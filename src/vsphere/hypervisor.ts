@@ -112,6 +112,10 @@ export class Vsphere implements Hypervisor {
     return translating(`Cannot consolidate the disks of ${vm}`, () => consolidate(vmRef(vm), parts, options));
   }
 
+  listOrphans(): Promise<Snapshot[]> {
+    return Promise.resolve([]);
+  }
+
   async openDisk(
     at: { readonly vm: string; readonly snapshot: string | undefined; readonly disk: DiskDescription },
     { signal, allocation: asked }: OpenDiskOptions,

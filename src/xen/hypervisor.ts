@@ -25,6 +25,7 @@ import { XEN_DISK_LIMITS } from "./disks/limits.js";
 import { openXenDisk } from "./disks/open-disk.js";
 import { browse, locate, needVm } from "./inventory.js";
 import { loadOvaDocument } from "./ova-document.js";
+import { listOrphans } from "./snapshot-list.js";
 import { Snapshots } from "./snapshots.js";
 import { SnapshotSupport } from "./storage.js";
 import { size, text } from "./xapi/fields.js";
@@ -104,6 +105,10 @@ export class XenPool implements Hypervisor {
   /** The storage of a pool merges what nobody needs by itself, some time later. */
   consolidate(): Promise<Consolidation> {
     return Promise.resolve("unneeded");
+  }
+
+  listOrphans({ signal }: CallOptions): Promise<Snapshot[]> {
+    return this.#translating("Cannot list the snapshots without a VM", () => listOrphans(this.#parts.xapi, { signal }));
   }
 
   async openDisk(

@@ -1,13 +1,16 @@
 import type { CallOptions, Snapshot } from "../hypervisor.js";
 import { needVm, unlessGone } from "./inventory.js";
 import { markedDisks, readMark, type RemovalMark, toHalfRemoved } from "./removal-mark.js";
-import { date, map, reference, references, text, toRecord } from "./xapi/fields.js";
+import { date, isSet, map, reference, references, text, toRecord } from "./xapi/fields.js";
 import { recordsOf, toRecords } from "./xapi/pool-facts.js";
 import { XapiFault } from "./xapi/fault.js";
 import type { XapiRecord } from "./xapi/value.js";
 import type { Xapi } from "./xapi/xapi.js";
 
 type Calls = Pick<Xapi, "call">;
+
+/** What our snapshots are called: nobody else knows the 50 random bits. */
+const SESSION_NAME = /^vmmount-([0-9a-z]{10})$/;
 
 /** In the snapshot's other_config: its own UUID, since a snapshot inherits what its VM has there. */
 export const DESCRIBED_KEY = "vmmount-described";
@@ -34,11 +37,22 @@ export async function listSnapshots(
     const record = found[index];
     if (record !== undefined) records.set(ref, toRecord(record, "a snapshot"));
   });
-  const whole = [...records].map(([, record]) => toSnapshot(record, source.record, depthOf(record, records)));
+  const whole = [...records].map(([, record]) => toSnapshot(record, depthOf(record, records)));
   const sorted = whole.sort((a, b) => a.depth - b.depth || a.createdAt.getTime() - b.createdAt.getTime());
   const known = new Set(sorted.map(({ ref }) => ref));
   const halves = new Map(marks.map((mark) => [mark.snapshot, mark]));
   return [...sorted, ...[...halves.values()].filter(({ snapshot }) => !known.has(snapshot)).map(toHalfRemoved)];
+}
+
+/** Snapshots whose VM was deleted: their records and disks stay. @throws XapiFault */
+export async function listOrphans(xapi: Calls, options: CallOptions): Promise<Snapshot[]> {
+  const [vms, marked] = await Promise.all([recordsOf(xapi.call.bind(xapi), "VM", options), markedDisks(xapi, options)]);
+  const uuids = new Set([...vms.values()].map((record) => text(record, "uuid")));
+  const whole = [...vms.values()]
+    .filter((record) => isSet(record, "is_a_snapshot") && !vms.has(text(record, "snapshot_of")))
+    .map((record) => toSnapshot(record, 1));
+  const halves = marked.map(({ mark }) => mark).filter(({ vm, snapshot }) => !uuids.has(vm) && !uuids.has(snapshot));
+  return [...whole, ...new Map(halves.map((mark) => [mark.snapshot, toHalfRemoved(mark)])).values()];
 }
 
 async function marksOfPool(vm: string, xapi: Calls, options: CallOptions): Promise<RemovalMark[]> {
@@ -82,12 +96,13 @@ function depthOf(record: XapiRecord, records: ReadonlyMap<string, XapiRecord>): 
   return depth;
 }
 
-function toSnapshot(record: XapiRecord, source: XapiRecord, depth: number): Snapshot {
+function toSnapshot(record: XapiRecord, depth: number): Snapshot {
   const name = text(record, "name_label");
   const description = text(record, "name_description");
   const isDescribed = map(record, "other_config").get(DESCRIBED_KEY) === text(record, "uuid");
-  // A new snapshot has its VM's description; only ours are made in two steps.
-  const isPending = !isDescribed && name.startsWith("vmmount-") && description === text(source, "name_description");
+  const [, session] = SESSION_NAME.exec(name) ?? [];
+  // A new snapshot has its VM's description, which may be the mark of another session; only ours are made in two steps.
+  const isPending = !isDescribed && session !== undefined && !description.includes(`"session":"${session}"`);
   return {
     ref: text(record, "uuid"),
     name,

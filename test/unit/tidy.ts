@@ -122,6 +122,8 @@ const TESTED_THROUGH: Readonly<Record<string, string>> = {
   "src/snapshot/vm-snapshots.ts": "test/unit/snapshot/session/foreign-snapshots.ts",
   "src/main.ts": "test/unit/cli/program.ts",
   "src/check/": "test/integration/check/vsphere.ts",
+  "src/cli/gc.ts": "test/unit/gc/verdict.ts",
+  "src/gc/": "test/unit/gc/verdict.ts",
   "src/cli/browse.ts": "test/unit/cli/commands.ts",
   "src/cli/common-options.ts": "test/unit/cli/program.ts",
   "src/cli/config.ts": "test/unit/cli/commands.ts",

@@ -1,0 +1,186 @@
+import pLimit from "p-limit";
+import type { ConfiguredServer } from "../config.js";
+import { isDirUrl } from "../dir-url.js";
+import { BusyError, errorChain, UnreachableError } from "../errors.js";
+import type { Hypervisor, VmIdentity } from "../hypervisor.js";
+import { type Connection, prepareConnection } from "../mount/connection.js";
+import { consolidated } from "../snapshot/consolidation.js";
+import type { Clocks } from "./age.js";
+import { markedOrphans, type MarkedSnapshot, markedSnapshots } from "./marked-snapshots.js";
+import { needsConsolidation, removeMarked } from "./remove-snapshot.js";
+import type { GcAction, GcRow } from "./report.js";
+import type { GcSite } from "./site.js";
+
+/** Short calls; more at a time only queue up in the server. */
+const VMS_MAX = 8;
+
+/** What a look at one VM has found. */
+interface SeenVm {
+  readonly vm: VmIdentity;
+  /** It is gone, and its snapshot is there. */
+  readonly isOrphan: boolean;
+  readonly marked: readonly MarkedSnapshot[];
+  readonly needsConsolidation: boolean;
+}
+
+/** What one server has, judged; nothing is changed before `collect`. */
+export class GcServer {
+  readonly #connection: Connection;
+  readonly #hypervisor: Hypervisor;
+  readonly #clocks: () => Clocks;
+  readonly #seen: readonly SeenVm[];
+  readonly #rows: GcRow[] = [];
+
+  private constructor(connection: Connection, hypervisor: Hypervisor, clocks: () => Clocks, seen: readonly SeenVm[]) {
+    this.#connection = connection;
+    this.#hypervisor = hypervisor;
+    this.#clocks = clocks;
+    this.#seen = seen;
+  }
+
+  /**
+   * Looks at every VM of the server; undefined for a folder of VMs, which has no snapshots.
+   * @throws UnreachableError, AuthError and what else keeps it from being asked
+   */
+  static async scan(server: ConfiguredServer, site: GcSite): Promise<GcServer | undefined> {
+    if (isDirUrl(server.url)) return undefined;
+    const connection = await prepareConnection(server, site.choice);
+    const hypervisor = await site.logins.to(connection);
+    const clocks = await compareClocks(hypervisor, site.signal);
+    const vms = await hypervisor.findVms({ kind: "any" }, site);
+    const turn = pLimit(VMS_MAX);
+    let done = 0;
+    const looks = vms.map((vm) =>
+      turn(async (): Promise<SeenVm> => {
+        const marked = await markedSnapshots(vm, hypervisor, clocks, site);
+        const isOurs = marked.some(({ classified }) => classified.mark !== undefined);
+        const needs = (isOurs || site.consolidate) && (await needsConsolidation(vm, hypervisor, site.signal));
+        site.onProgress(`Looking through ${server.name}`, Math.floor((++done / vms.length) * 100));
+        return { vm, isOrphan: false, marked, needsConsolidation: needs };
+      }),
+    );
+    try {
+      const seen = await Promise.all(looks);
+      return new GcServer(connection, hypervisor, clocks, [...seen, ...(await orphans(hypervisor, clocks, site))]);
+    } catch (error) {
+      turn.clearQueue();
+      await Promise.allSettled(looks);
+      throw error;
+    }
+  }
+
+  /** How many snapshots would go, and VMs be consolidated. */
+  plannedCount(site: Pick<GcSite, "consolidate">): number {
+    const snapshots = this.#seen.flatMap(({ marked }) => marked).filter(({ verdict }) => verdict.act === "remove");
+    const vms = site.consolidate ? this.#seen.filter(({ needsConsolidation: needs }) => needs) : [];
+    return snapshots.length + vms.length;
+  }
+
+  /** Does what was judged, one VM after the other: removals load the storage. Never rejects but for being stopped. */
+  async collect(site: GcSite): Promise<readonly GcRow[]> {
+    for (const seen of this.#seen) {
+      for (const marked of seen.marked) await this.#collectSnapshot(seen, marked, site);
+      if (seen.needsConsolidation) await this.#collectDeltas(seen.vm, site);
+    }
+    return this.#rows;
+  }
+
+  async #collectSnapshot({ vm, isOrphan }: SeenVm, marked: MarkedSnapshot, site: GcSite): Promise<void> {
+    const { snapshot, classified, ageMs, verdict } = marked;
+    const tell = (action: GcAction, reason: string): void => {
+      this.#rows.push({
+        kind: "snapshot",
+        server: this.#connection.name,
+        vm: isOrphan ? null : vm.path,
+        name: snapshot.name,
+        ref: snapshot.ref,
+        class: classified.class,
+        host: classified.mark?.host ?? null,
+        ageSeconds: ageMs === undefined ? null : Math.round(ageMs / 1000),
+        action,
+        reason,
+      });
+    };
+    if (verdict.act === "leave" || site.dryRun) {
+      tell(verdict.act === "leave" ? "left" : "would-remove", verdict.reason);
+      return;
+    }
+    try {
+      const left = await removeMarked(
+        { vm, url: this.#connection.url, isOrphan, marked },
+        this.#hypervisor,
+        this.#clocks,
+        site,
+      );
+      tell(left === undefined ? "removed" : "left", left ?? verdict.reason);
+    } catch (error) {
+      site.signal.throwIfAborted();
+      // A mount has begun with the VM since: its own umount, or the next run, sees to the rest.
+      tell(error instanceof BusyError && !error.retryable ? "left" : "failed", errorChain(error));
+    }
+  }
+
+  async #collectDeltas(vm: VmIdentity, site: GcSite): Promise<void> {
+    const tell = (action: GcAction, reason: string): void => {
+      const nobody = { ref: null, class: null, host: null, ageSeconds: null };
+      this.#rows.push({
+        kind: "consolidation",
+        server: this.#connection.name,
+        vm: vm.path,
+        name: vm.name,
+        ...nobody,
+        action,
+        reason,
+      });
+    };
+    const what = "its disks need consolidation";
+    if (!site.consolidate) {
+      tell("left", `${what}, and did so before; see --consolidate`);
+      return;
+    }
+    if (site.dryRun) {
+      tell("would-remove", what);
+      return;
+    }
+    const onProgress = (progress: { what: string; percent: number | undefined }): void => {
+      site.onProgress(progress.what, progress.percent);
+    };
+    try {
+      await consolidated(vm, this.#hypervisor, { signal: site.signal, onProgress });
+      tell("removed", "its disks are consolidated");
+    } catch (error) {
+      site.signal.throwIfAborted();
+      tell("failed", errorChain(error));
+    }
+  }
+}
+
+/** What hangs on no VM any more. */
+async function orphans(hypervisor: Hypervisor, clocks: () => Clocks, site: GcSite): Promise<SeenVm[]> {
+  return (await markedOrphans(hypervisor, clocks, site)).map((marked) => {
+    const { ref, name } = marked.snapshot;
+    const gone = { ref, name: `a deleted VM (${name})`, path: "", instanceUuid: undefined, biosUuid: undefined };
+    return {
+      vm: { ...gone, powerState: "off", addresses: [] },
+      isOrphan: true,
+      marked: [marked],
+      needsConsolidation: false,
+    };
+  });
+}
+
+/** Our clock and the server's, at any later moment: what has passed since is measured, not read from either. */
+async function compareClocks(hypervisor: Hypervisor, signal: AbortSignal): Promise<() => Clocks> {
+  const theirs = await hypervisor.health?.clock({ signal }).catch((error: unknown) => {
+    if (error instanceof UnreachableError) throw error;
+    return undefined;
+  });
+  const at = { ours: Date.now(), since: performance.now() };
+  return () => {
+    const passedMs = performance.now() - at.since;
+    return {
+      ours: new Date(at.ours + passedMs),
+      theirs: theirs === undefined ? undefined : new Date(theirs.getTime() + passedMs),
+    };
+  };
+}

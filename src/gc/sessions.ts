@@ -1,0 +1,55 @@
+import { BusyError, errorChain } from "../errors.js";
+import { recoverSession } from "../mount/recover-session.js";
+import { listSessions, type SessionEntry } from "../mount/session-list.js";
+import type { GcAction, GcRow } from "./report.js";
+import { type GcSite, withLockedVm } from "./site.js";
+
+/** Sessions of this host's journals that have no process any more. */
+export async function deadSessions({ paths }: Pick<GcSite, "paths">): Promise<SessionEntry[]> {
+  return (await listSessions(paths)).filter(({ isLive }) => !isLive);
+}
+
+/** Cleans up after one of them, as `umount` would. Never rejects but for being stopped. */
+export async function collectSession(entry: SessionEntry, site: GcSite): Promise<GcRow> {
+  const { rules, dryRun, logger, signal } = site;
+  const ageMs = entry.startedAt === undefined ? undefined : Math.max(0, Date.now() - Date.parse(entry.startedAt));
+  const row = (action: GcAction, reason: string): GcRow => ({
+    kind: "session",
+    server: entry.facts?.server.name ?? "",
+    vm: entry.facts?.vm.path ?? null,
+    name: entry.id,
+    ref: null,
+    class: "dead-session",
+    host: entry.facts?.host ?? null,
+    ageSeconds: ageMs === undefined ? null : Math.round(ageMs / 1000),
+    action,
+    reason,
+  });
+  const { olderThanMs } = rules;
+  if (olderThanMs !== undefined && (ageMs === undefined || ageMs < olderThanMs)) {
+    return row("left", "it is younger than --older-than");
+  }
+  const on = entry.facts === undefined ? "" : ` on "${entry.facts.mountPoint}"`;
+  if (dryRun) return row("would-remove", `its mount daemon${on} is gone`);
+  try {
+    return row("removed", await recover(entry, site));
+  } catch (error) {
+    signal.throwIfAborted();
+    logger.debug("Cannot recover the session", { session: entry.id, error: errorChain(error) });
+    return row("failed", error instanceof Error ? error.message : String(error));
+  }
+}
+
+async function recover(entry: SessionEntry, site: GcSite): Promise<string> {
+  const { facts } = entry;
+  const { config, logins } = site;
+  const options = { ...site, settings: config.settings, server: logins.earlier, force: false };
+  // Nothing of it is on a server.
+  if (facts?.snapshotName === undefined) return await recoverSession(entry, options);
+  try {
+    return await withLockedVm(facts.vm, facts.server.url, site, () => recoverSession(entry, options));
+  } catch (error) {
+    if (!(error instanceof BusyError)) throw error;
+    throw new BusyError(`Session ${entry.id} waits: ${error.message}`, { cause: error, retryable: true });
+  }
+}
