@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { z } from "zod";
 import { readControl, serveControl } from "./control-request.js";
-import type { Writing } from "./guest.js";
+import type { Writing } from "./random-writing.js";
 import type { LabVm } from "./lab-vm.js";
 import type { Rules, RulesInput } from "./rules.js";
 import type { Traffic } from "./traffic.js";

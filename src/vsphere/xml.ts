@@ -1,6 +1,7 @@
 import { createRequire } from "node:module";
 import type * as FastXmlParser from "fast-xml-parser";
 import { IntegrityError } from "../errors.js";
+import { unescapeXml } from "../xml-entities.js";
 
 /** One element of a server's answer: names by namespace, text verbatim, nothing guessed. */
 export interface XmlElement {
@@ -86,7 +87,7 @@ function toElement(node: Node, outer: Namespaces): XmlElement {
   const children: XmlElement[] = [];
   let text = "";
   for (const child of node[qualified] as readonly Node[]) {
-    if (typeof child[TEXT] === "string") text += unescapeXml(child[TEXT]);
+    if (typeof child[TEXT] === "string") text += unescaped(child[TEXT]);
     else if (CDATA in child) text += cdataText(child[CDATA]);
     else children.push(toElement(child, namespaces));
   }
@@ -113,10 +114,10 @@ function typesOf(
   let xsiType: string | undefined;
   let type: string | undefined;
   for (const [key, value] of Object.entries(attributes)) {
-    if (key === `${ATTRIBUTE}type`) type = unescapeXml(value);
+    if (key === `${ATTRIBUTE}type`) type = unescaped(value);
     else if (key.endsWith(":type")) {
       const prefix = key.slice(ATTRIBUTE.length, -":type".length);
-      if (namespaces.get(prefix) === XSI) xsiType = localName(unescapeXml(value));
+      if (namespaces.get(prefix) === XSI) xsiType = localName(unescaped(value));
     }
   }
   return { xsiType, type };
@@ -126,28 +127,13 @@ function localName(qualified: string): string {
   return qualified.slice(qualified.indexOf(":") + 1);
 }
 
-const ENTITIES: ReadonlyMap<string, string> = new Map([
-  ["amp", "&"],
-  ["lt", "<"],
-  ["gt", ">"],
-  ["quot", '"'],
-  ["apos", "'"],
-]);
-
-function unescapeXml(text: string): string {
-  if (!text.includes("&")) return text;
-  return text.replace(
-    /&(?:#x([0-9a-f]+)|#([0-9]+)|([a-z]+));/gi,
-    (whole, hex?: string, decimal?: string, name?: string) => {
-      if (name !== undefined) return ENTITIES.get(name) ?? whole;
-      const code = hex === undefined ? Number(decimal) : Number.parseInt(hex, 16);
-      // Servers do send other control characters, which XML does not allow either; these end texts or are none.
-      if (code === 0 || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff)) {
-        throw new IntegrityError(`Cannot read the server's answer: ${whole} is no character`);
-      }
-      return String.fromCodePoint(code);
-    },
-  );
+/** @throws IntegrityError */
+function unescaped(text: string): string {
+  try {
+    return unescapeXml(text);
+  } catch (error) {
+    throw new IntegrityError(`Cannot read the server's answer: ${(error as Error).message}`, { cause: error });
+  }
 }
 
 /** Text as XML content or attribute value; characters that XML 1.0 cannot carry become U+FFFD. */

@@ -3,6 +3,7 @@ import type * as FastXmlParser from "fast-xml-parser";
 import { IntegrityError } from "../../errors.js";
 import { printable } from "../../printable.js";
 import { MIB } from "../../units.js";
+import { unescapeXml } from "../../xml-entities.js";
 import { rpcArray, type RpcStruct, type RpcValue, SCALAR_TYPES, type ScalarType } from "./rpc-value.js";
 
 /** A VM with UEFI variables, dozens of snapshots and their metadata has some 2 MiB. */
@@ -100,7 +101,7 @@ function toElement(node: Node): Element {
   const children: Element[] = [];
   let text = "";
   for (const child of node[name] as readonly Node[]) {
-    if (typeof child[TEXT] === "string") text += unescapeXml(child[TEXT]);
+    if (typeof child[TEXT] === "string") text += unescaped(child[TEXT]);
     else if (CDATA in child) text += cdataText(child[CDATA]);
     else children.push(toElement(child));
   }
@@ -146,26 +147,12 @@ function only(parent: Element, name: string): Element {
   return child;
 }
 
-const ENTITIES: ReadonlyMap<string, string> = new Map([
-  ["amp", "&"],
-  ["lt", "<"],
-  ["gt", ">"],
-  ["quot", '"'],
-  ["apos", "'"],
-]);
-
-function unescapeXml(text: string): string {
-  if (!text.includes("&")) return text;
-  return text.replace(
-    /&(?:#x([0-9a-f]+)|#([0-9]+)|([a-z]+));/gi,
-    (whole, hex?: string, decimal?: string, name?: string) => {
-      if (name !== undefined) return ENTITIES.get(name) ?? whole;
-      const code = hex === undefined ? Number(decimal) : Number.parseInt(hex, 16);
-      if (code === 0 || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff))
-        throw unusable(`${whole} is no character`);
-      return String.fromCodePoint(code);
-    },
-  );
+function unescaped(text: string): string {
+  try {
+    return unescapeXml(text);
+  } catch (error) {
+    throw unusable((error as Error).message, error);
+  }
 }
 
 /** XAPI writes entities for these four; what XML 1.0 cannot carry becomes U+FFFD. */
