@@ -5,7 +5,9 @@ import { type ConfigFile, configFiles, readConfigFile } from "./config-file.js";
 import { ConfigMistakes, type ConfigMistake } from "./config-mistakes.js";
 import { ConfigError } from "./errors.js";
 import { type Person, personalDefaults } from "./personal-defaults.js";
+import { settingConflicts } from "./setting-conflicts.js";
 import { type SettingOrigin, originText } from "./setting-origin.js";
+import { settingText } from "./setting-text.js";
 import {
   SERVER_KEYS,
   type ServerProfile,
@@ -78,6 +80,9 @@ export function loadConfig(input: ConfigInput): Config {
   mistakes.add(...unknownServer(merged, servers));
   mistakes.refuse();
   const { settings, origins } = merged as Pick<Config, "settings" | "origins">;
+  // Conflicts are between settings that are right by themselves.
+  mistakes.add(...conflictsOf(settings, origins));
+  mistakes.refuse();
   return { settings, origins, servers, serverOrigins, files };
 }
 
@@ -236,4 +241,13 @@ function unknownServer(
       hint: close === undefined ? undefined : `Did you mean "${close}"?`,
     },
   ];
+}
+
+function conflictsOf(settings: Settings, origins: Config["origins"]): ConfigMistake[] {
+  return settingConflicts(settings).map(({ keys, reason, hint }) => {
+    const named = keys.map(
+      (key) => `${key} = ${JSON.stringify(settingText(key, settings[key]))} (${originText(origins[key])})`,
+    );
+    return { message: `Cannot use ${named.join(", ")} together: ${reason}`, hint };
+  });
 }

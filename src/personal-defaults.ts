@@ -27,6 +27,7 @@ export function personalDefaults(
     "state.dir": join(state, "vmmount"),
     "cache.dir": join(cache, "vmmount"),
     "runtime.dir": ours,
+    "mount.root": join(ours, "mounts"),
     "mount.uid": person.uid,
     "mount.gid": person.gid,
   };

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { folderOfDirUrl, isDirUrl } from "./dir-url.js";
 import { LOOKUPS } from "./locator.js";
 import { LOG_LEVEL_DEFAULT, LOG_LEVELS } from "./log.js";
+import { parseMountName } from "./mount-name.js";
 import { PROXY_SETTINGS } from "./proxy-settings.js";
 import type { RetryPolicy } from "./retry.js";
 import {
@@ -58,6 +59,18 @@ export const SETTINGS = {
     "",
     "VMMOUNT_LOG_FILE",
     "file that log lines are added to, as JSON; stderr then has steps at most; empty: none",
+  ),
+  "mount.root": setting(
+    absolutePath,
+    "/run/vmmount/mounts",
+    "VMMOUNT_MOUNT_ROOT",
+    "where directories are made for mounts that are given none; made with mode 0700; a normal user's: $XDG_RUNTIME_DIR/vmmount/mounts",
+  ),
+  "mount.name": setting(
+    parsed('Write a name such as "{name}-{instanceuuid8}"', parseMountName),
+    "{type}-{name}-{instanceuuid8}",
+    "VMMOUNT_MOUNT_NAME",
+    "name of such a directory, from {type}, {name}, {instanceuuid8}, {instanceuuid}, {server}, {session}",
   ),
   // 256 MiB: several 1 MiB blocks for each of dozens of sequential readers; below 8 blocks read-ahead evicts itself.
   "mount.cache_size": setting(

@@ -2,13 +2,15 @@ import { type Command, Option } from "commander";
 import { UsageError } from "../errors.js";
 import type { SessionStatus } from "../mount/control-protocol.js";
 import { LaunchedDaemon } from "../mount/launch-daemon.js";
+import type { MadeDirectory } from "../mount/made-directory.js";
+import { newSessionId } from "../mount/state-paths.js";
 import { printable } from "../printable.js";
 import { type CommonOptions, withCommonOptions } from "./common-options.js";
-import type { FlagSetting, ProcessEdge } from "./context.js";
+import type { CommandContext, FlagSetting, ProcessEdge } from "./context.js";
 import { mayMeanSeveral, meansSeveral, mountSeveral } from "./mount-several.js";
 import { answer, size, table } from "./output.js";
 
-type MountWords = [vm: string, directory: string, more: string[]];
+type MountWords = [vm: string, directory: string | undefined, more: string[]];
 
 interface MountFlags extends CommonOptions {
   readonly each?: string;
@@ -61,9 +63,9 @@ export function addMount(program: Command, edge: ProcessEdge): void {
         "A VM in a folder of this host (dir:///FOLDER) is shown without a snapshot.",
     )
     .argument("<vm>", "the VM: /dc/folder/name (Xen: /name), name:, uuid:, instanceuuid:, moref:, ipaddr:, vmx: …")
-    .argument("<directory>", "an existing, empty directory")
+    .argument("[directory]", "an existing, empty directory (default: one below mount.root, made and removed again)")
     .argument("[more...]", "several VMs may be named; the last word is then the directory")
-    .usage("[options] <vm> [vm...] <directory>")
+    .usage("[options] <vm> [vm...] [directory]")
     .option("--quiesce <auto|require|off>", "ask the guest to flush its file systems (default auto)")
     .option(
       "--policy <automatic|manual|createonly|deleteonly>",
@@ -95,6 +97,10 @@ export function addMount(program: Command, edge: ProcessEdge): void {
     .addHelpText("after", EXAMPLES);
   withCommonOptions(command, "a server").action(async (...given: [...MountWords, MountFlags, Command]) => {
     const [first, second, more, flags] = given;
+    if (second === undefined) {
+      await mountBelowRoot(first, { flags, edge });
+      return;
+    }
     const vms = [first, second, ...more];
     const directory = vms.pop() ?? "";
     const [vm = ""] = vms;
@@ -109,6 +115,27 @@ export function addMount(program: Command, edge: ProcessEdge): void {
       await daemon.dismiss();
     }
   });
+}
+
+/** The server says what the directory is called, so that nothing can be launched before it was asked. */
+async function mountBelowRoot(vm: string, { flags, edge }: Pick<Asked, "flags" | "edge">): Promise<void> {
+  const { createContext } = await import("./context.js");
+  const { makeDirectory } = await import("../mount/made-directory.js");
+  const { removeEmptyFolder } = await import("../mount/made-folder.js");
+  const context = createContext(edge, flags, settingFlags(flags));
+  const session = newSessionId();
+  const made = await makeDirectory(vm, { ...context, session });
+  try {
+    const daemon = LaunchedDaemon.launch(edge.program, made.path, session);
+    try {
+      await serve(daemon, context, { vm, directory: made.path, made });
+    } finally {
+      await daemon.dismiss();
+    }
+  } catch (error) {
+    if (made.isNew) await removeEmptyFolder(made.path);
+    throw error;
+  }
 }
 
 /** @returns false for a single VM after all */
@@ -139,10 +166,18 @@ interface Asked {
 
 async function mountWith(daemon: LaunchedDaemon, { vm, directory, flags, edge }: Asked): Promise<void> {
   const { createContext } = await import("./context.js");
+  await serve(daemon, createContext(edge, flags, settingFlags(flags)), { vm, directory });
+}
+
+async function serve(
+  daemon: LaunchedDaemon,
+  context: CommandContext,
+  { vm, directory, made }: { readonly vm: string; readonly directory: string; readonly made?: MadeDirectory },
+): Promise<void> {
   const { mountVm } = await import("../mount/mount-vm.js");
-  const context = createContext(edge, flags, settingFlags(flags));
   try {
-    const status = await mountVm(vm, directory, { ...context, daemon, onProgress: context.progress.report });
+    // The daemon logs its progress itself.
+    const status = await mountVm(vm, directory, { ...context, daemon, made, onProgress: context.progress.report });
     context.progress.stop();
     answer(context.terminal, status, () => describeMount(status));
   } finally {

@@ -27,7 +27,7 @@ export function addUmount(program: Command, edge: ProcessEdge): void {
     .alias("unmount")
     .summary("remove a mount and its snapshot")
     .description("Removes a mount and its snapshot, and waits until both are gone.")
-    .argument("[target]", "mount point, directory of several mounts, or session id")
+    .argument("[target]", "mount point, directory of several mounts, session id, or a VM that is mounted once")
     .option("-f, --force", "also while files are open; forget a dead session that cannot be proved to be clean")
     .option("--all", "every session of this host")
     .addHelpText("after", EXAMPLES);

@@ -17,6 +17,7 @@ import {
 } from "./connection.js";
 import type { SessionStatus } from "./control-protocol.js";
 import type { LaunchedDaemon } from "./launch-daemon.js";
+import type { MadeDirectory } from "./made-directory.js";
 import { checkMountPoint } from "./mount-point.js";
 import { clearEarlierMount, type EarlierMount, findEarlierMount } from "./preexisting-mount.js";
 import { resolveVm } from "./resolve-vm.js";
@@ -30,6 +31,8 @@ export interface MountVmOptions {
   readonly logger: Logger;
   /** Launched before anything else, so that it loads meanwhile. */
   readonly daemon: LaunchedDaemon;
+  /** The mount point, when it was made for this mount, and the login that named it. */
+  readonly made?: MadeDirectory | undefined;
   readonly onLog: (line: string) => void;
   readonly onProgress: (what: string, percent: number | undefined) => void;
   readonly signal: AbortSignal;
@@ -52,7 +55,7 @@ export async function mountVm(text: string, where: string, options: MountVmOptio
   refuseSnapshotKind(server, config.settings);
   refuseSnapshotPolicy(server, config.settings);
   await paths.prepare();
-  const prepared = await prepareConnection(server, choice);
+  const prepared = options.made?.connection ?? (await prepareConnection(server, choice));
   if (earlier !== undefined) {
     await makeWay(earlier, { ...locator, server: server.name }, prepared, options);
     mountPoint = await usableMountPoint(where, config);
@@ -63,7 +66,7 @@ export async function mountVm(text: string, where: string, options: MountVmOptio
     {
       session: options.daemon.session,
       mountPoint,
-      madeMountPoint: false,
+      madeMountPoint: options.made?.isNew === true,
       waitsForTurn: false,
       connection: { ...connection, password: password.reveal() },
       locator: { form: locator.form, text },

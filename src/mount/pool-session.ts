@@ -8,6 +8,7 @@ import { VmLock } from "../snapshot/lock.js";
 import type { SessionStatus } from "./control-protocol.js";
 import { fetchPoolSource, type FetchedPoolSource } from "./fetch-pool-source.js";
 import { busyMount } from "./holders.js";
+import { removeEmptyFolder } from "./made-folder.js";
 import { memoryShares } from "./memory-shares.js";
 import { checkMountPoint } from "./mount-point.js";
 import { mountSource } from "./mount-source.js";
@@ -49,6 +50,7 @@ export class PoolSession implements MountedSession {
     const { settings, session, mountPoint } = request;
     const paths = new StatePaths(settings);
     const holder = { session, mountPoint, pid: process.pid, since: new Date().toISOString() };
+    if (request.madeMountPoint) undo.add("remove the folder", () => removeEmptyFolder(mountPoint));
     undo.use("release the mount point", await VmLock.takeMountPoint(paths.locks, holder));
     await checkMountPoint(mountPoint);
     const path = poolSourcePath(source);

@@ -1,5 +1,13 @@
 import type { Config } from "../config.js";
-import { BusyError, errorChain, errorFacts, LeftoverError, RefusedError, UnreachableError } from "../errors.js";
+import {
+  AmbiguousError,
+  BusyError,
+  errorChain,
+  errorFacts,
+  LeftoverError,
+  RefusedError,
+  UnreachableError,
+} from "../errors.js";
 import type { Logger } from "../log.js";
 import { type MountInfo, readMountInfo, topMountAt } from "../mount-info.js";
 import type { SessionFacts } from "../snapshot/journal-record.js";
@@ -18,6 +26,7 @@ import { canonicalMountPoint } from "./mount-point.js";
 import { sessionOfMount } from "./mount-source.js";
 import { endMount, ownMountAt, type RecoverOptions, recoverSession } from "./recover-session.js";
 import { listSessions, type SessionEntry } from "./session-list.js";
+import { sessionsOfVm } from "./sessions-of-vm.js";
 import { isSessionId, type StatePaths } from "./state-paths.js";
 
 export interface UnmountOptions {
@@ -43,7 +52,7 @@ export interface UnmountResult {
 /**
  * Removes the mount and its snapshot, whoever is left of it: a live daemon is asked; a dead one's mount is detached
  * and its snapshot found through the journal. Nothing to do is success.
- * @param target a mount point or a session id
+ * @param target a mount point, a session id, or a VM that one session of this host shows
  * @throws BusyError while files are open; LeftoverError when the snapshot remains; RefusedError for foreign mounts
  */
 export async function unmountTarget(target: string, options: UnmountOptions): Promise<UnmountResult> {
@@ -159,7 +168,13 @@ async function unmountUnknown(target: string, mountPoint: string, options: Unmou
     if (isSessionId(target)) {
       return { mountPoint, session: target, message: `No session "${target}" is left on this host: nothing to do` };
     }
-    return nothingToDo(mountPoint);
+    const [first, ...others] = sessionsOfVm(target, await listSessions(options.paths), options.config);
+    if (first === undefined) return nothingToDo(mountPoint);
+    if (others.length === 0) return await unmountSession(first, options);
+    const mounts = [first, ...others].map(({ id, facts }) => `${id} on "${facts?.mountPoint ?? ""}"`);
+    throw new AmbiguousError(`Cannot choose a session: ${others.length + 1} show VM ${JSON.stringify(target)}`, {
+      hint: `Name one by its mount point or id: ${mounts.join("; ")}`,
+    });
   }
   const session = sessionOfMount(mount);
   if (session === undefined) throw foreign(mount);

@@ -15,6 +15,7 @@ void t.test("a normal user's directories and files are his own", (t) => {
     "state.dir": "/srv/state/vmmount",
     "cache.dir": "/elsewhere/.cache/vmmount",
     "runtime.dir": "/run/user/1000/vmmount",
+    "mount.root": "/run/user/1000/vmmount/mounts",
     "mount.uid": 1000,
     "mount.gid": 100,
   });
