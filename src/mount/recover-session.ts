@@ -72,7 +72,6 @@ export async function recoverSession(entry: SessionEntry, options: RecoverOption
   const removed = plan.action === "nothing" ? 0 : await removeThroughServer(entry.id, plan, records, options);
   const identity = facts?.accessIdentity;
   if (facts !== undefined && identity !== undefined) await endLeftAccess(identity, leftParts(facts, options));
-  if (facts?.madeMountPoint === true) await removeEmptyFolder(facts.mountPoint);
   await rm(paths.controlSocket(entry.id), { force: true });
   if (facts?.madeMountPoint === true) await removeEmptyFolder(mountPoint);
   await journal.erase();

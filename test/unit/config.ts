@@ -119,6 +119,8 @@ void t.test("what is not understood is refused, with the key, the file and a way
     ["[mount]\nuid = 'me'", /Cannot use "mount.uid" from .*config.toml:2: .*an integer from 0/],
     ["[mount]\ncache_size = '1KiB'", /"mount.cache_size" .*less than 8MiB/],
     ["[snapshot]\nquiesce = 'maybe'", /"snapshot.quiesce" .*"maybe" is none of "auto", "require", "off"$/],
+    ["mount.root = 'mnt'", /"mount.root" .*absolute path/],
+    ["mount.name = '{nmae}'", /did you mean \{name\}/],
     ["[snapshot]\nquiesce = 'requier'", /none of .*; did you mean "require"\?/],
     ["[mount]\nallow_other = 'maybe'", /"mount.allow_other" .*"true" or "false"/],
     ["default_server = 'vc'\n[server.vc1]\nurl = 'https://x'", /no server "vc": it is none of vc1/, /"vc1"/],
@@ -162,6 +164,19 @@ void t.test("everything that is wrong is told at once", (t) => {
   t.notMatch(error.message, /\n/, "in one sentence");
   const many = Array.from({ length: 30 }, (_, index) => `zz${index} = 1`).join("\n");
   t.match(refusal(() => load(t, many)).message, /30 mistakes: .*\(20\) .*; and 10 more$/);
+  t.end();
+});
+
+void t.test("settings that are right by themselves and wrong together are refused, with where each is from", (t) => {
+  const toml = "[preexisting]\nsnapshot = 'delete'\n[mount]\ntransport = 'san:hotadd'\n";
+  const error = refusal(() => load(t, toml));
+  t.match(error.message, /mount\.transport = "san:hotadd" \(.*:4\), preexisting\.mount = "repair" \(default\)/);
+  t.match(error.message, /preexisting\.snapshot = "delete" \(.*:2\) together: over hotadd the disks of an old mount/);
+  t.match(error.hint, /both to "delete", or neither/);
+  t.equal(load(t, toml, { VMMOUNT_PREEXISTING_MOUNT: "delete" }).settings["preexisting.mount"], "delete");
+  t.match(load(t, toml, {}, [{ key: "mount.transport", value: "san", flag: "--transport" }]).settings, {
+    "mount.transport": ["san"],
+  });
   t.end();
 });
 
