@@ -28,6 +28,7 @@ import {
 } from "./mount-steps.js";
 import type { MountedSession } from "./mounted-session.js";
 import { placeOf, readyToFreeze } from "./ready-to-freeze.js";
+import { eraseSession } from "./erase-session.js";
 import { removeEmptyFolder } from "./made-folder.js";
 import { resolveVm } from "./resolve-vm.js";
 import { betweenHooks } from "./snapshot-hooks.js";
@@ -132,7 +133,7 @@ export class MountSession implements MountedSession {
     );
     const snapshots = newSnapshotSession(context, hypervisor, journal, vm);
     undo.add("close the journal", async () => {
-      if (["planned", "removed", "kept"].includes(snapshots.state.name)) await journal.erase();
+      if (["planned", "removed", "kept"].includes(snapshots.state.name)) await eraseSession(paths, session, journal);
       await journal[Symbol.asyncDispose]();
     });
     undo.add("let vCenter move the disks again", () => transports.endAccess());

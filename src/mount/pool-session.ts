@@ -14,6 +14,7 @@ import { checkMountPoint } from "./mount-point.js";
 import { mountSource } from "./mount-source.js";
 import { type MountContext, openJournal } from "./mount-steps.js";
 import type { MountedSession } from "./mounted-session.js";
+import { eraseSession } from "./erase-session.js";
 import { StatePaths } from "./state-paths.js";
 
 /** The mount of a pool source: files that were fetched before it became ready. There is no snapshot and no server to leave. */
@@ -58,7 +59,7 @@ export class PoolSession implements MountedSession {
     const nothing = { makes: "none", accessIdentity: undefined, mayAttach: false } as const;
     const journal = await openJournal(context, paths, subject, nothing);
     undo.add("close the journal", async () => {
-      await journal.erase();
+      await eraseSession(paths, session, journal);
       await journal[Symbol.asyncDispose]();
     });
     const connection = { ...request.connection, password: new Secret(request.connection.password) };

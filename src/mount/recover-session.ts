@@ -1,4 +1,3 @@
-import { rm } from "node:fs/promises";
 import { deadline } from "../deadline.js";
 import { errorChain, LeftoverError, NotFoundError, UnreachableError } from "../errors.js";
 import type { Hypervisor, Progress } from "../hypervisor.js";
@@ -19,6 +18,7 @@ import type { Connection } from "./connection.js";
 import { unmountThrough } from "./daemon-unmount.js";
 import { findDaemon } from "./daemon-process.js";
 import { detachDead } from "./dead-mount.js";
+import { eraseSession } from "./erase-session.js";
 import { detachLeftDisks, endLeftAccess, type LeftParts } from "./disk-transports.js";
 import { removeEmptyFolder } from "./made-folder.js";
 import { ownerOfMount, sessionOfMount } from "./mount-source.js";
@@ -72,9 +72,8 @@ export async function recoverSession(entry: SessionEntry, options: RecoverOption
   const removed = plan.action === "nothing" ? 0 : await removeThroughServer(entry.id, plan, records, options);
   const identity = facts?.accessIdentity;
   if (facts !== undefined && identity !== undefined) await endLeftAccess(identity, leftParts(facts, options));
-  await rm(paths.controlSocket(entry.id), { force: true });
   if (facts?.madeMountPoint === true) await removeEmptyFolder(mountPoint);
-  await journal.erase();
+  await eraseSession(paths, entry.id, journal);
   return `Cleaned up dead session ${entry.id} of "${mountPoint}": ${outcome(plan, removed)}`;
 }
 

@@ -29,6 +29,9 @@ import { listSessions, type SessionEntry } from "./session-list.js";
 import { sessionsOfVm } from "./sessions-of-vm.js";
 import { isSessionId, type StatePaths } from "./state-paths.js";
 
+/** A daemon that has closed its socket has only to forget its session and to log out. */
+const LAST_MOMENTS_MS = 2000;
+
 export interface UnmountOptions {
   readonly config: Config;
   readonly paths: StatePaths;
@@ -90,6 +93,10 @@ export async function unmountSession(entry: SessionEntry, options: UnmountOption
     goesOn = ["busy", "signal"].includes(errorFacts(error).name);
     if (!(error instanceof UnreachableError)) throw error;
     await unmountUnheard(entry, error, options);
+    // Its socket goes a moment before its journal.
+    if (nobodyListens(error) && entry.facts !== undefined) {
+      await daemonEnded(entry.facts.pid, entry.id, LAST_MOMENTS_MS);
+    }
     // It may have ended, well or badly, while we knocked.
     const now = (await listSessions(options.paths)).find(({ id }) => id === entry.id);
     if (now === undefined) {

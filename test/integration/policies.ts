@@ -61,8 +61,10 @@ async function takeSnapshots(specs: readonly { name: string; description: string
 }
 
 async function removeAll(): Promise<void> {
-  await asStranger(async (stranger) => {
-    for (const ref of poolVm.snapshots) await stranger.removeSnapshot(ref, { signal });
+  await asStranger(async (stranger, vmRef) => {
+    for (const { ref } of await stranger.listSnapshots(vmRef, { signal })) {
+      await stranger.removeSnapshot(ref, { signal });
+    }
   });
 }
 

@@ -6,7 +6,7 @@ const ZEROES = new Uint8Array(2 * 1024 * 1024);
 
 /**
  * Writes zeros over a range of up to 4 GiB, in pieces that end where the disk's own requests would.
- * @param options.isWanted false when nobody waits any more: what is left is not written
+ * @param isWanted false when nobody waits any more: what is left is not written
  */
 export async function writeZeroes(
   write: NonNullable<ServedDisk["write"]>,
