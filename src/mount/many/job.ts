@@ -1,8 +1,12 @@
 import { type ErrorFacts, errorFacts, VmmountError } from "../../errors.js";
 import type { SessionStatus } from "../control-protocol.js";
-import { unmountTarget } from "../unmount.js";
+import { unmountTarget, type UnmountOptions } from "../unmount.js";
 import { runUserCommand } from "../user-command.js";
-import type { MountManyOptions } from "./mount-many.js";
+
+export interface JobOptions extends Omit<UnmountOptions, "force" | "signal"> {
+  /** Aborted to end the command; the unmounting after it is not given up. */
+  readonly signal: AbortSignal;
+}
 
 /**
  * Runs the user's command for one mounted VM and unmounts it, whatever became of the command: who still reads then is
@@ -12,7 +16,7 @@ import type { MountManyOptions } from "./mount-many.js";
 export async function runJob(
   command: string,
   { vm, session, mountPoint, snapshot }: SessionStatus,
-  { signal, ...options }: MountManyOptions,
+  { signal, ...options }: JobOptions,
 ): Promise<ErrorFacts | undefined> {
   const logger = options.logger.child({ vmName: vm.name });
   const failure = await runUserCommand({
