@@ -19,7 +19,7 @@ import type { SessionStatus } from "./control-protocol.js";
 import type { LaunchedDaemon } from "./launch-daemon.js";
 import type { MadeDirectory } from "./made-directory.js";
 import { checkMountPoint } from "./mount-point.js";
-import { clearEarlierMount, type EarlierMount, findEarlierMount } from "./preexisting-mount.js";
+import { clearEarlierMount, type EarlierMount, findEarlierMount, mayClearMount } from "./preexisting-mount.js";
 import { resolveVm } from "./resolve-vm.js";
 import { startDaemon } from "./start-daemon.js";
 import type { StatePaths } from "./state-paths.js";
@@ -47,16 +47,17 @@ export async function mountVm(text: string, where: string, options: MountVmOptio
   // Everything that can be wrong without a server is found before one is asked.
   const locator = parseLocator(text, new Set(config.servers.keys()), config.settings.lookup);
   const earlier = await findEarlierMount(where, paths);
-  const server = chooseServer(config, locator.server, choice);
+  const mayGo = earlier !== undefined && mayClearMount(earlier, config.settings["preexisting.mount"]);
   // An earlier mount that may go is in the way until the server was asked about it.
-  let mountPoint = earlier === undefined ? await usableMountPoint(where, config) : earlier.mount.mountPoint;
+  let mountPoint = mayGo ? earlier.mount.mountPoint : await usableMountPoint(where, config);
+  const server = chooseServer(config, locator.server, choice);
   if (isXenUrl(server.url)) poolSourceOf(locator.form);
   refuseToQuiesce(server, config.settings);
   refuseSnapshotKind(server, config.settings);
   refuseSnapshotPolicy(server, config.settings);
   await paths.prepare();
   const prepared = options.made?.connection ?? (await prepareConnection(server, choice));
-  if (earlier !== undefined) {
+  if (mayGo) {
     await makeWay(earlier, { ...locator, server: server.name }, prepared, options);
     mountPoint = await usableMountPoint(where, config);
   }
@@ -95,5 +96,5 @@ async function makeWay(
     const { ref, instanceUuid } = await resolveVm(hypervisor, locator, { signal });
     return vm.ref === ref && vm.instanceUuid === instanceUuid;
   };
-  await clearEarlierMount(earlier, config.settings["preexisting.mount"], isSameVm, { ...options, known, force: false });
+  await clearEarlierMount(earlier, isSameVm, { ...options, known, force: false });
 }

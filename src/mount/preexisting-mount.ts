@@ -31,22 +31,28 @@ export async function findEarlierMount(
 }
 
 /**
- * Takes away an earlier mount where the rule says so; else does nothing, and the check of the mount point says what is
- * in the way. Nobody can read a dead mount, so that repairing it takes nothing from anybody; a living one may be read by
- * a backup, and even then only the same VM's may go.
+ * Whether the rule lets an earlier mount go, which takes a look at the server for a living one. Where it does not, the
+ * check of the mount point says what is in the way.
+ */
+export function mayClearMount({ isAlive, facts }: EarlierMount, rule: Settings["preexisting.mount"]): boolean {
+  if (!isAlive) return rule !== "fail";
+  return rule === "delete" && facts !== undefined;
+}
+
+/**
+ * Takes away an earlier mount that may go. Nobody can read a dead mount, so that repairing it takes nothing from anybody;
+ * a living one may be read by a backup, and even then only the same VM's goes.
  * @param isSameVm asks the server whether that session's VM is the one to be mounted now
  * @throws what `unmountTarget` throws for a living mount; LeftoverError of a dead one that is still there
  */
 export async function clearEarlierMount(
   earlier: EarlierMount,
-  rule: Settings["preexisting.mount"],
   isSameVm: (facts: SessionFacts) => Promise<boolean>,
   options: UnmountOptions,
 ): Promise<void> {
   const { mountPoint } = earlier.mount;
-  if (rule === "fail") return;
   if (earlier.isAlive) {
-    if (rule !== "delete" || earlier.facts === undefined || !(await isSameVm(earlier.facts))) return;
+    if (earlier.facts === undefined || !(await isSameVm(earlier.facts))) return;
     options.logger.info((await unmountTarget(mountPoint, options)).message);
     return;
   }
