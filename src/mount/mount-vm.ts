@@ -89,7 +89,7 @@ async function makeWay(
   known: Connection,
   options: MountVmOptions,
 ): Promise<void> {
-  const { config, logger, signal } = options;
+  const { logger, signal } = options;
   const isSameVm = async ({ vm, server }: SessionFacts): Promise<boolean> => {
     if (server.url !== known.url) return false;
     await using hypervisor = await openHypervisor(known, logger, signal);
