@@ -12,6 +12,7 @@ import type { Session } from "./session.js";
 import { parseSnapshotTree } from "./snapshot-tree.js";
 import type { MoRef } from "./soap-message.js";
 import type { TaskWaiter } from "./task.js";
+import type { XmlElement } from "./xml.js";
 
 export interface SnapshotParts {
   readonly session: Session;
@@ -20,6 +21,9 @@ export interface SnapshotParts {
   readonly limits: VsphereLimits;
   readonly logger: Logger;
 }
+
+/** Tasks of others that may come between: after that the caller's own rules for a busy VM decide. */
+const TURNS_MAX = 5;
 
 /** Creates, lists and removes snapshots. */
 export class Snapshots {
@@ -107,46 +111,79 @@ export class Snapshots {
 
   /** Waits for the VM's running tasks that create snapshots: it may be one of ours whose outcome nobody has heard. */
   async settle(vm: MoRef, options: TaskOptions): Promise<void> {
+    const creates = (task: XmlElement): boolean =>
+      textAt(task, "descriptionId")?.startsWith("VirtualMachine.createSnapshot") === true;
+    await this.#settleRunning(vm, creates, { ...options, what: "Creating snapshot" });
+  }
+
+  /** @returns whether there was one to wait for */
+  async #settleRunning(
+    vm: MoRef,
+    isMeant: (task: XmlElement) => boolean,
+    wait: TaskOptions & { readonly what: string },
+  ): Promise<boolean> {
     const { properties, tasks } = this.#parts;
     let recent: MoRef[];
+    let waited = false;
     try {
-      const { values } = await properties.ofObject(vm, ["recentTask"], options.signal);
+      const { values } = await properties.ofObject(vm, ["recentTask"], wait.signal);
       recent = childrenNamed(values.get("recentTask"), "ManagedObjectReference").map(toMoRef);
     } catch (error) {
-      if (error instanceof SoapFault && error.is("ManagedObjectNotFound")) return;
+      if (error instanceof SoapFault && error.is("ManagedObjectNotFound")) return false;
       throw error;
     }
     const query = [{ type: "Task", paths: ["info"] }];
-    for (const { obj, values } of await properties.ofObjects(recent, query, options.signal)) {
+    for (const { obj, values } of await properties.ofObjects(recent, query, wait.signal)) {
       const task = values.get("info");
       const isRunning = ["queued", "running"].includes(textAt(task, "state") ?? "");
-      if (!isRunning || textAt(task, "descriptionId")?.startsWith("VirtualMachine.createSnapshot") !== true) continue;
-      // Its failure is not ours to report: what counts is whether the snapshot is there afterwards.
-      await tasks.settled(obj, { ...options, what: "Creating snapshot", onAbort: "leave" }).catch((error: unknown) => {
+      if (task === undefined || !isRunning || !isMeant(task)) continue;
+      waited = true;
+      // Its failure is not ours to report: what counts is how the VM is afterwards.
+      await tasks.settled(obj, { ...wait, onAbort: "leave" }).catch((error: unknown) => {
         if (!(error instanceof SoapFault && error.is("ManagedObjectNotFound"))) throw error;
       });
     }
+    return waited;
   }
 
   /** Removes one snapshot, and keeps its children. Absent = success. */
   async remove(snapshot: MoRef, options: TaskOptions): Promise<void> {
-    const { session, properties, tasks, logger } = this.#parts;
-    const { signal } = options;
+    const { properties, logger } = this.#parts;
     let vm: MoRef | undefined;
     try {
-      const { values } = await properties.ofObject(snapshot, ["vm"], signal);
+      const { values } = await properties.ofObject(snapshot, ["vm"], options.signal);
       const owner = values.get("vm");
       vm = owner === undefined ? undefined : toMoRef(owner);
-      const response = await session.call(removeSnapshotTask(snapshot), { signal });
-      const task = toMoRef(child(response, "returnval"));
-      // Half a merge is worse than a long one: the removal goes on when we stop waiting.
-      await tasks.result(task, { ...options, what: "Removing snapshot", onAbort: "leave" });
+      await this.#removeInTurn(snapshot, vm, options);
     } catch (error) {
       if (!(error instanceof SoapFault && error.is("ManagedObjectNotFound"))) throw error;
       logger.debug("The snapshot is gone", { snapshot: snapshot.id });
-      if (vm !== undefined && (await this.#isListed(vm, snapshot, signal))) {
+      if (vm !== undefined && (await this.#isListed(vm, snapshot, options.signal))) {
         const message = `Cannot remove snapshot ${snapshot.id}: the server lost the task, and the snapshot is still there`;
         throw new HypervisorFaultError(message, { fault: error.fault, retryable: true, cause: error });
+      }
+    }
+  }
+
+  /**
+   * A VM takes one task at a time. What is in progress may be our own removal whose answer was lost, and a merge takes
+   * longer than any number of repetitions: it is waited for.
+   */
+  async #removeInTurn(snapshot: MoRef, vm: MoRef | undefined, options: TaskOptions): Promise<void> {
+    const { session, tasks, logger } = this.#parts;
+    for (let turn = 1; ; turn++) {
+      try {
+        const response = await session.call(removeSnapshotTask(snapshot), { signal: options.signal });
+        const task = toMoRef(child(response, "returnval"));
+        // Half a merge is worse than a long one: the removal goes on when we stop waiting.
+        await tasks.result(task, { ...options, what: "Removing snapshot", onAbort: "leave" });
+        return;
+      } catch (error) {
+        const isBusy = error instanceof SoapFault && error.is("TaskInProgress");
+        if (!isBusy || vm === undefined || turn >= TURNS_MAX) throw error;
+        logger.debug("The VM is busy with another task, waiting for that first", { snapshot: snapshot.id });
+        const wait = { ...options, what: "Waiting for another task of the VM" };
+        if (!(await this.#settleRunning(vm, () => true, wait))) throw error;
       }
     }
   }

@@ -284,10 +284,41 @@ await t.test("removal: a snapshot that is gone is a success, whoever notices", a
 
 await t.test("removal: a busy VM is a busy error, to be tried again", async (t) => {
   await using vcenter = await startScriptedVcenter({
-    ...reads({ vm: () => OWNER }),
+    ...reads({
+      vm: () => OWNER,
+      recentTask: () =>
+        `<returnval>${objectContent("VirtualMachine", "vm-1", { recentTask: val("ArrayOfManagedObjectReference", "") })}</returnval>`,
+    }),
     RemoveSnapshot_Task: () => ({ fault: "TaskInProgress", text: "Another task is already in progress." }),
   });
   await using server = await connectScripted(vcenter);
   const facts = await failureOf(server.removeSnapshot("snapshot-1", { signal }));
   t.match(facts, { kind: "BusyError", retryable: true, message: /Cannot remove snapshot snapshot-1: Another task/ });
+});
+
+await t.test("removal: a task of the VM that is under way is waited for, however long it takes", async (t) => {
+  const recent = val(
+    "ArrayOfManagedObjectReference",
+    '<ManagedObjectReference type="Task">task-7</ManagedObjectReference>',
+  );
+  const running = "<descriptionId>vim.vm.Snapshot.remove</descriptionId>";
+  let polls = 0;
+  let calls = 0;
+  await using vcenter = await startScriptedVcenter({
+    ...reads({
+      vm: () => OWNER,
+      recentTask: () => `<returnval>${objectContent("VirtualMachine", "vm-1", { recentTask: recent })}</returnval>`,
+      info: () => taskInfo(running + (++polls < 20 ? RUNNING : DONE)),
+      snapshot: () => tree(),
+    }),
+    // Our own removal, whose answer was lost: afterwards the snapshot is gone.
+    RemoveSnapshot_Task: () =>
+      ++calls === 1
+        ? { fault: "TaskInProgress", text: "Another task is already in progress." }
+        : { fault: "ManagedObjectNotFound", fields: '<obj type="VirtualMachineSnapshot">snapshot-1</obj>' },
+  });
+  await using server = await connectScripted(vcenter, { limits: { taskPollMs: 1 } });
+  await server.removeSnapshot("snapshot-1", { signal });
+  t.equal(calls, 2);
+  t.ok(polls >= 20);
 });
