@@ -8,6 +8,6 @@ void t.test("every call of a job over vSphere meets every fault", (t) =>
     start: vsphereServer,
     always: /CreateSnapshotEx_Task|RemoveSnapshot_Task/,
     commands: 3,
-    sample: 20,
+    sample: 10,
   }),
 );
