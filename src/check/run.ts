@@ -39,9 +39,9 @@ export function parseTarget(first: string | undefined, second: string | undefine
   const isServer = (word: string): boolean =>
     names.has(word) || /^https:\/\//i.test(word) || isXenUrl(word) || isDirUrl(word);
   if (first === undefined) return { server: undefined, locator: undefined };
-  if (second !== undefined) return { server: first, locator: parseLocator(second, names) };
+  if (second !== undefined) return { server: first, locator: parseLocator(second, names, config.settings.lookup) };
   if (isServer(first)) return { server: first, locator: undefined };
-  return { server: undefined, locator: parseLocator(first, names) };
+  return { server: undefined, locator: parseLocator(first, names, config.settings.lookup) };
 }
 
 /** Asks everything, and changes nothing anywhere. @throws UsageError for a server that is not known */

@@ -40,7 +40,7 @@ export async function selectVms(texts: readonly string[], options: InventoryOpti
   }
   const servers = new Map<string, Locator[]>();
   for (const text of texts) {
-    const locator = parseLocator(text, new Set(config.servers.keys()));
+    const locator = parseLocator(text, new Set(config.servers.keys()), config.settings.lookup);
     const server = chooseServer(config, locator.server, choice);
     if (isXenUrl(server.url) && poolSourceOf(locator.form) !== undefined) {
       throw new UsageError(`Cannot mount "${text}" together with VMs: give it a directory of its own`);
