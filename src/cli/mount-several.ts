@@ -20,7 +20,9 @@ export interface Several {
 export async function meansSeveral(vms: readonly string[], { config }: CommandContext): Promise<boolean> {
   if (vms.length > 1) return true;
   const { namesSeveral } = await import("../mount/many/several-vms.js");
-  return vms.some((text) => namesSeveral(parseLocator(text, new Set(config.servers.keys()), config.settings.lookup).form));
+  return vms.some((text) =>
+    namesSeveral(parseLocator(text, new Set(config.servers.keys()), config.settings.lookup).form),
+  );
 }
 
 /** Mounts them all, says what became of each, and fails when any did. */
