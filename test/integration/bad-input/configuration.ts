@@ -79,7 +79,7 @@ void t.test("the command line", async (t) => {
   };
   await usage(["mount", "name:web01", host.mountPoint, "--no-such-option"], /--no-such-option/);
   await usage(["mounnt"], [/mounnt/, /mount/]);
-  await usage(["mount", "name:web01"], /directory/);
+  await usage(["mount"], /missing required argument/);
   await usage(["mount", "uuid:nonsense", host.mountPoint], [/nonsense/, /UUID/]);
   await usage(["mount", "name:", host.mountPoint], /nothing follows/);
   await usage(["mount", "powerstate:sleeping", host.mountPoint], /powerstate:sleeping/);
