@@ -113,7 +113,7 @@ void t.test("the gravest failure decides, in an order that names every exit a qu
   t.equal(gravest([ok("a", "")]), undefined);
   t.equal(gravest([fail("a", "space", ""), ok("b", ""), fail("c", "auth", ""), fail("d", "connect", "")]), "auth");
   t.equal(gravest([fail("a", "space", ""), fail("d", "unavailable", "")]), "unavailable");
-  const never = ["ok", "partial", "signal"];
+  const never = ["ok", "partial", "job", "signal"];
   t.strictSame(
     [...GRAVITY].sort(),
     Object.keys(EXIT_CODES)
