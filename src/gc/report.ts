@@ -16,12 +16,12 @@ export type GcAction =
 
 /** One line of the answer; its keys are the JSON that programs read. */
 export interface GcRow {
-  readonly kind: "session" | "snapshot" | "consolidation" | "server";
+  readonly kind: "session" | "snapshot" | "consolidation" | "vm" | "server";
   /** The server's configured name, or its URL. */
   readonly server: string;
   /** Inventory path; null where there is none. */
   readonly vm: string | null;
-  /** Session id, snapshot name, or server name. */
+  /** Session id, or name of the snapshot, VM or server. */
   readonly name: string;
   /** The server's id of the snapshot. */
   readonly ref: string | null;

@@ -1,4 +1,3 @@
-import pLimit from "p-limit";
 import type { ConfiguredServer } from "../config.js";
 import { isDirUrl } from "../dir-url.js";
 import { BusyError, errorChain, UnreachableError } from "../errors.js";
@@ -6,13 +5,11 @@ import type { Hypervisor, VmIdentity } from "../hypervisor.js";
 import { type Connection, prepareConnection } from "../mount/connection.js";
 import { consolidated } from "../snapshot/consolidation.js";
 import type { Clocks } from "./age.js";
+import { lookAtEach, type UnseenVm } from "./each-vm.js";
 import { markedOrphans, type MarkedSnapshot, markedSnapshots } from "./marked-snapshots.js";
 import { needsConsolidation, removeMarked } from "./remove-snapshot.js";
 import type { GcAction, GcRow } from "./report.js";
 import type { GcSite } from "./site.js";
-
-/** Short calls; more at a time only queue up in the server. */
-const VMS_MAX = 8;
 
 /** What a look at one VM has found. */
 interface SeenVm {
@@ -31,11 +28,23 @@ export class GcServer {
   readonly #seen: readonly SeenVm[];
   readonly #rows: GcRow[] = [];
 
-  private constructor(connection: Connection, hypervisor: Hypervisor, clocks: () => Clocks, seen: readonly SeenVm[]) {
+  private constructor(
+    connection: Connection,
+    hypervisor: Hypervisor,
+    clocks: () => Clocks,
+    looks: readonly (SeenVm | UnseenVm)[],
+  ) {
     this.#connection = connection;
     this.#hypervisor = hypervisor;
     this.#clocks = clocks;
-    this.#seen = seen;
+    this.#seen = looks.filter((one): one is SeenVm => !("failure" in one));
+    for (const one of looks) if ("failure" in one) this.#tellUnseen(one);
+  }
+
+  #tellUnseen({ vm, failure }: UnseenVm): void {
+    const nobody = { ref: null, class: null, host: null, ageSeconds: null };
+    const { name: server } = this.#connection;
+    this.#rows.push({ kind: "vm", server, vm: vm.path, name: vm.name, ...nobody, action: "unasked", reason: failure });
   }
 
   /**
@@ -48,25 +57,16 @@ export class GcServer {
     const hypervisor = await site.logins.to(connection);
     const clocks = await compareClocks(hypervisor, site.signal);
     const vms = await hypervisor.findVms({ kind: "any" }, site);
-    const turn = pLimit(VMS_MAX);
     let done = 0;
-    const looks = vms.map((vm) =>
-      turn(async (): Promise<SeenVm> => {
-        const marked = await markedSnapshots(vm, hypervisor, clocks, site);
-        const isOurs = marked.some(({ classified }) => classified.mark !== undefined);
-        const needs = (isOurs || site.consolidate) && (await needsConsolidation(vm, hypervisor, site.signal));
-        site.onProgress(`Looking through ${server.name}`, Math.floor((++done / vms.length) * 100));
-        return { vm, isOrphan: false, marked, needsConsolidation: needs };
-      }),
-    );
-    try {
-      const seen = await Promise.all(looks);
-      return new GcServer(connection, hypervisor, clocks, [...seen, ...(await orphans(hypervisor, clocks, site))]);
-    } catch (error) {
-      turn.clearQueue();
-      await Promise.allSettled(looks);
-      throw error;
-    }
+    const look = async (vm: VmIdentity): Promise<SeenVm> => {
+      const marked = await markedSnapshots(vm, hypervisor, clocks, site);
+      const isOurs = marked.some(({ classified }) => classified.mark !== undefined);
+      const needs = (isOurs || site.consolidate) && (await needsConsolidation(vm, hypervisor, site.signal));
+      site.onProgress(`Looking through ${server.name}`, Math.floor((++done / vms.length) * 100));
+      return { vm, isOrphan: false, marked, needsConsolidation: needs };
+    };
+    const seen = await lookAtEach(vms, look, site.signal);
+    return new GcServer(connection, hypervisor, clocks, [...seen, ...(await orphans(hypervisor, clocks, site))]);
   }
 
   /** How many snapshots would go, and VMs be consolidated. */

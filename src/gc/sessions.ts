@@ -44,8 +44,7 @@ async function recover(entry: SessionEntry, site: GcSite): Promise<string> {
   const { facts } = entry;
   const { config, logins } = site;
   const options = { ...site, settings: config.settings, server: logins.earlier, force: false };
-  // Nothing of it is on a server.
-  if (facts?.snapshotName === undefined) return await recoverSession(entry, options);
+  if (facts === undefined) return await recoverSession(entry, options);
   try {
     return await withLockedVm(facts.vm, facts.server.url, site, () => recoverSession(entry, options));
   } catch (error) {
