@@ -12,7 +12,7 @@ export class TomlLines {
   constructor(text: string) {
     let section: readonly string[] = [];
     let closing: string | undefined;
-    for (const [index, content] of text.split("\n").entries()) {
+    for (const [index, content] of text.split(/\r?\n/).entries()) {
       if (closing !== undefined) {
         if (content.includes(closing)) closing = undefined;
         continue;
