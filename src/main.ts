@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { CancelledError, errorFacts } from "./errors.js";
 import { EXIT_CODES } from "./exit-codes.js";
 import { failureText } from "./failure-text.js";
+import { StopRequests } from "./stop-requests.js";
 import type { LogOutput } from "./cli/log-output.js";
 
 /** Sockets and timers that a finished command forgot may hold the process this long. */
@@ -17,6 +18,7 @@ const isDaemon = argv[0] === "daemon";
 const isVddkHost = argv[0] === "vddk-host";
 
 const stop = new AbortController();
+const requests = new StopRequests();
 if (isVddkHost) {
   // Ctrl-C reaches the whole process group: the daemon must be able to close its disks first.
   for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(name, () => undefined);
@@ -24,11 +26,17 @@ if (isVddkHost) {
   for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
     process.on(name, () => {
       const signal = constants.signals[name];
-      if (stop.signal.aborted) {
-        // Asked twice: the journal remembers what is left.
-        process.kill(process.pid, "SIGKILL");
+      const asked = requests.next();
+      if (asked === "stop") stop.abort(new CancelledError(`Stopped by ${name}`, { signal }));
+      if (asked === "force") {
+        const hint = 'The journal remembers what is left: see "vmmount status", and then "vmmount gc"';
+        report(
+          new CancelledError(`Stopped by ${name}, which came again, in the middle of cleaning up`, { signal, hint }),
+        );
+        // Without a listener it ends the process at once.
+        process.removeAllListeners(name);
+        process.kill(process.pid, name);
       }
-      stop.abort(new CancelledError(`Stopped by ${name}`, { signal }));
     });
   }
 }
@@ -59,9 +67,10 @@ process.stderr.on("error", () => undefined);
 process.on("uncaughtException", (error) => {
   // Node's own exit code for this is 1, which backup products read as "skip quietly".
   process.exitCode = report(error);
-  if (isDaemon) process.kill(process.pid, "SIGTERM");
+  // It unmounts, and ends when that is done.
+  if (isDaemon && process.listenerCount("uncaughtExceptionMonitor") > 0) return;
   // eslint-disable-next-line no-restricted-properties -- this process serves no mount, so nothing can hold it
-  else process.exit();
+  process.exit();
 });
 /** The command line and the daemon load only their own modules: both are on the way to the first byte. */
 async function run(): Promise<number> {

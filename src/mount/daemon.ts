@@ -1,4 +1,3 @@
-import { setMaxListeners } from "node:events";
 import { constants } from "node:os";
 import { CancelledError, errorChain, errorFacts, UnreachableError, UsageError } from "../errors.js";
 import { forbidCoreDumps } from "../libc.js";
@@ -10,6 +9,7 @@ import { ControlServer } from "./control-server.js";
 import type { ControlMessage } from "./control-protocol.js";
 import { DaemonLog, pruneLogs } from "./daemon-log.js";
 import type { FromDaemon, MountRequest, ToDaemon, VmPlace } from "./daemon-protocol.js";
+import { DaemonSignals } from "./daemon-signals.js";
 import { MountSession } from "./mount-session.js";
 import type { MountContext } from "./mount-steps.js";
 import type { MountedSession } from "./mounted-session.js";
@@ -61,13 +61,17 @@ async function serve(request: MountRequest, parent: ParentChannel): Promise<void
     },
   });
   pruneLogs(paths.logs);
-  // main.ts turns it into SIGTERM to this process, which unmounts; the log must say why.
+  const progress = new ProgressFan(parent, new ProgressLog(logger));
+  const signals = new DaemonSignals(logger);
+  parent.onGiveUp((reason) => {
+    signals.giveUp(reason);
+  });
+  // While somebody listens, main.ts leaves the end to us; the log must say why.
   const onUncaught = (error: Error): void => {
     logger.error(`Stopped by a bug in vmmount: ${error.stack ?? error.message}`);
+    signals.stop("Stopped by a bug in vmmount", constants.signals.SIGTERM);
   };
   process.on("uncaughtExceptionMonitor", onUncaught);
-  const progress = new ProgressFan(parent, new ProgressLog(logger));
-  const signals = catchSignals(logger, parent);
   try {
     const session = await start({
       request,
@@ -105,7 +109,7 @@ interface Serving {
   readonly logger: Logger;
   readonly parent: ParentChannel;
   readonly progress: ProgressFan;
-  readonly signals: ReturnType<typeof catchSignals>;
+  readonly signals: DaemonSignals;
 }
 
 async function serveUntilUnmounted(session: MountedSession, serving: Serving): Promise<void> {
@@ -126,10 +130,13 @@ async function serveUntilUnmounted(session: MountedSession, serving: Serving): P
   try {
     control = await listen(session, finished, serving);
     // Open files get errors: after SIGTERM comes SIGKILL, which would leave the snapshot.
-    signals.onServing((signal) => {
-      abandon(`Got signal ${signal}`).catch((error: unknown) => {
-        logger.error(`Cannot detach the mount: ${errorChain(error)}`);
-      });
+    signals.onServing({
+      abandon: (why) => {
+        abandon(why).catch((error: unknown) => {
+          logger.error(`Cannot detach the mount: ${errorChain(error)}`);
+        });
+      },
+      detach: () => session.detach({ force: true }),
     });
     signals.givenUp.throwIfAborted();
     await parent.send({ type: "ready", status: session.status });
@@ -286,41 +293,4 @@ class ParentChannel {
     this.#cancelled ??= reason;
     this.#gone?.(this.#cancelled);
   }
-}
-
-/** Before the mount is ready a signal gives it up; afterwards it unmounts. */
-function catchSignals(
-  logger: Logger,
-  parent: ParentChannel,
-): { givenUp: AbortSignal; onServing(unmount: (signal: number) => void): void; release(): void } {
-  const giveUp = new AbortController();
-  // Every disk that is opened and every question about it listens.
-  setMaxListeners(0, giveUp.signal);
-  let unmount: ((signal: number) => void) | undefined;
-  const onSignal = (name: NodeJS.Signals): void => {
-    const number = constants.signals[name];
-    if (unmount !== undefined) unmount(number);
-    else giveUp.abort(new CancelledError(`Stopped by ${name}`, { signal: number }));
-  };
-  // The terminal that started us may close; the mount stays.
-  const onHangup = (): void => {
-    logger.debug("Ignored SIGHUP");
-  };
-  process.on("SIGTERM", onSignal);
-  process.on("SIGINT", onSignal);
-  process.on("SIGHUP", onHangup);
-  parent.onGiveUp((reason) => {
-    if (unmount === undefined) giveUp.abort(reason);
-  });
-  return {
-    givenUp: giveUp.signal,
-    onServing: (callback) => {
-      unmount = callback;
-    },
-    release: () => {
-      process.off("SIGTERM", onSignal);
-      process.off("SIGINT", onSignal);
-      process.off("SIGHUP", onHangup);
-    },
-  };
 }

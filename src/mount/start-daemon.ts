@@ -161,11 +161,9 @@ function tell(child: ChildProcess, message: ToDaemon): void {
 
 function diedSilently(request: MountRequest, { code, by }: Exclude<DaemonEnd, { failure: Error }>): VmmountError {
   const how = by === null ? `with exit code ${code ?? "?"}` : `by ${by}`;
-  return new VmmountError(
-    `Cannot mount on "${request.mountPoint}": the mount daemon ended ${how} without a word`,
-    "internal",
-    {
-      hint: `Run "vmmount umount ${request.session}" to remove what it may have left`,
-    },
-  );
+  const text = `Cannot mount on "${request.mountPoint}": the mount daemon ended ${how} without a word`;
+  const hint = `Run "vmmount umount ${request.session}" to remove what it may have left`;
+  // Somebody asked it twice to stop.
+  if (by === "SIGTERM" || by === "SIGINT") return new CancelledError(text, { signal: constants.signals[by], hint });
+  return new VmmountError(text, "internal", { hint });
 }

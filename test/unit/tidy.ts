@@ -116,6 +116,7 @@ function markdown(folder: string): string[] {
 
 /** Files and folders that no test names, and the tests that drive them through what users see of them. */
 const TESTED_THROUGH: Readonly<Record<string, string>> = {
+  "src/mount/daemon-signals.ts": "test/integration/ends/second-signal.ts",
   "src/mount/erase-session.ts": "test/unit/mount/unmount.ts",
   "src/mount/preexisting-mount.ts": "test/integration/policies.ts",
   "src/mount/preexisting-snapshots.ts": "test/integration/policies.ts",
