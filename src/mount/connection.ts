@@ -6,6 +6,7 @@ import { dirUrl, folderOfDirUrl, isDirUrl } from "../dir-url.js";
 import { ConfigError, errorChain, QuiesceError, UsageError } from "../errors.js";
 import type { Hypervisor } from "../hypervisor.js";
 import type { Logger } from "../log.js";
+import { type Asking, askAgain } from "../server-retry.js";
 import type { Settings } from "../settings.js";
 import type { SessionFacts } from "../snapshot/journal-record.js";
 import { httpsOfXenUrl, isXenUrl, xenUrl } from "../xen-url.js";
@@ -169,6 +170,11 @@ export async function openHypervisor(connection: Connection, logger: Logger, sig
   // The HTTP client takes a quarter of a second to load: commands that only talk to a daemon do without it.
   const { connectVsphere } = await import("../vsphere/connect.js");
   return await connectVsphere(options);
+}
+
+/** Logs in, again where that fails for a passing reason. @throws what openHypervisor throws */
+export function login(connection: Connection, asking: Asking): Promise<Hypervisor> {
+  return askAgain("Logging in", () => openHypervisor(connection, asking.logger, asking.signal), asking);
 }
 
 /** As the clients of servers want it. */

@@ -3,11 +3,13 @@ import { join } from "node:path";
 import type { Config } from "../config.js";
 import { ConfigError, errorChain, RefusedError } from "../errors.js";
 import { parseLocator } from "../locator.js";
+import type { VmIdentity } from "../hypervisor.js";
 import type { Logger } from "../log.js";
 import { mountName } from "../mount-name.js";
 import { poolSourceOf, poolSourcePath } from "../pool-source.js";
+import { askAgain } from "../server-retry.js";
 import { isXenUrl } from "../xen-url.js";
-import { chooseServer, type Connection, openHypervisor, prepareConnection, type ServerChoice } from "./connection.js";
+import { chooseServer, type Connection, login, prepareConnection, type ServerChoice } from "./connection.js";
 import { refuseForeignDirectory } from "./directory-owner.js";
 import { resolveVm } from "./resolve-vm.js";
 
@@ -47,8 +49,11 @@ export async function makeDirectory(text: string, options: MakeDirectoryOptions)
   const of = { server: connection.name, session };
   let name: string;
   if (source === undefined) {
-    await using hypervisor = await openHypervisor(connection, logger, signal);
-    const vm = await resolveVm(hypervisor, { ...locator, server: connection.name }, { signal });
+    const asking = { settings, logger, signal };
+    await using hypervisor = await login(connection, asking);
+    const resolve = (): Promise<VmIdentity> =>
+      resolveVm(hypervisor, { ...locator, server: connection.name }, { signal });
+    const vm = await askAgain("Looking up the VM", resolve, asking);
     name = mountName(settings["mount.name"], { ...of, ...vm, instanceUuid: vm.instanceUuid, type: TYPE_VM });
   } else {
     const ref = poolSourcePath(source);

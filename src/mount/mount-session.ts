@@ -8,7 +8,7 @@ import type { FileJournal } from "../snapshot/journal.js";
 import { type LockHolder, VmLock, vmLockKey } from "../snapshot/lock.js";
 import type { SnapshotSession } from "../snapshot/session.js";
 import { BlockStack } from "./block-stack.js";
-import { openHypervisor } from "./connection.js";
+import { login } from "./connection.js";
 import type { SessionStatus } from "./control-protocol.js";
 import { DiskTransports } from "./disk-transports.js";
 import type { Frozen } from "./frozen.js";
@@ -16,8 +16,10 @@ import { busyMount } from "./holders.js";
 import { checkMountPoint } from "./mount-point.js";
 import { clearEarlier } from "./preexisting-snapshots.js";
 import {
+  askingOf,
   diskStatuses,
   freeze,
+  lookUp,
   type MountContext,
   newSnapshotSession,
   openAll,
@@ -30,7 +32,6 @@ import type { MountedSession } from "./mounted-session.js";
 import { placeOf, readyToFreeze } from "./ready-to-freeze.js";
 import { eraseSession } from "./erase-session.js";
 import { removeEmptyFolder } from "./made-folder.js";
-import { resolveVm } from "./resolve-vm.js";
 import { betweenHooks } from "./snapshot-hooks.js";
 import { SnapshotWatch } from "./snapshot-watch.js";
 import { StatePaths } from "./state-paths.js";
@@ -104,9 +105,9 @@ export class MountSession implements MountedSession {
     undo.use("release the mount point", await VmLock.takeMountPoint(paths.locks, lockHolder));
     await checkMountPoint(request.mountPoint);
     const connection = { ...request.connection, password: new Secret(request.connection.password) };
-    const hypervisor = undo.use("log out", await openHypervisor(connection, logger, signal));
-    const identity = await resolveVm(hypervisor, { ...request.locator, server: request.connection.name }, { signal });
-    const vm = await hypervisor.describeVm(identity.ref, { signal });
+    const hypervisor = undo.use("log out", await login(connection, askingOf(context)));
+    const vm = await lookUp(hypervisor, context);
+    const { identity } = vm;
     refuseHopeless(vm, request.settings["snapshot.policy"]);
     const vmKey = vmLockKey(identity, request.connection.url);
     undo.use(

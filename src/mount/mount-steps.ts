@@ -15,9 +15,11 @@ import {
   type OpenedDisk,
   type Progress,
   type VmDescription,
+  type VmIdentity,
 } from "../hypervisor.js";
 import type { Logger } from "../log.js";
 import { serverRetryPolicy, type SnapshotPolicy } from "../settings.js";
+import { type Asking, askAgain } from "../server-retry.js";
 import { FileJournal } from "../snapshot/journal.js";
 import { thisHost } from "../snapshot/host.js";
 import { snapshotName } from "../snapshot/ownership.js";
@@ -31,6 +33,7 @@ import type { DiskTransports } from "./disk-transports.js";
 import { asItLiesThere, type Frozen } from "./frozen.js";
 import { memoryShares } from "./memory-shares.js";
 import { mountSource } from "./mount-source.js";
+import { resolveVm } from "./resolve-vm.js";
 import type { StatePaths } from "./state-paths.js";
 
 /** Each asks for its holes and samples them; more at a time only wait for the same few connections. */
@@ -52,6 +55,20 @@ export interface MountContext {
 export interface ShownDisk extends StackedDisk {
   readonly opened: OpenedDisk;
   readonly key: string;
+}
+
+/** How a mount asks its server. */
+export function askingOf({ request, logger, signal }: Pick<MountContext, "request" | "logger" | "signal">): Asking {
+  return { settings: request.settings, logger, signal };
+}
+
+/** The VM that the request names, as it is now. @throws what resolveVm throws */
+export async function lookUp(hypervisor: Hypervisor, context: MountContext): Promise<VmDescription> {
+  const { request, signal } = context;
+  const locator = { ...request.locator, server: request.connection.name };
+  const resolve = (): Promise<VmIdentity> => resolveVm(hypervisor, locator, { signal });
+  const { ref } = await askAgain("Looking up the VM", resolve, askingOf(context));
+  return askAgain("Looking at the VM", () => hypervisor.describeVm(ref, { signal }), askingOf(context));
 }
 
 export function refuseHopeless(vm: VmDescription, policy: SnapshotPolicy): void {
@@ -146,14 +163,16 @@ export async function freeze(
   hypervisor: Hypervisor,
   snapshots: SnapshotSession,
   vm: VmDescription,
-  { logger, signal, onProgress }: MountContext,
+  context: MountContext,
 ): Promise<Frozen> {
+  const { logger, signal, onProgress } = context;
   if (hypervisor.snapshots === "none") return asItLiesThere(vm, logger);
   onProgress({ what: `Creating a snapshot of "${vm.identity.name}"`, percent: undefined });
   const { snapshot, consistency } = await snapshots.obtain(signal);
   const isOurs = snapshots.state.name === "created";
   logger.info(`${isOurs ? "Created" : "Using"} snapshot "${snapshot.name}" of "${vm.identity.name}" (${consistency})`);
-  const frozen = await hypervisor.describeVm(vm.identity.ref, { signal, snapshot: snapshot.ref });
+  const look = (): Promise<VmDescription> => hypervisor.describeVm(vm.identity.ref, { signal, snapshot: snapshot.ref });
+  const frozen = await askAgain("Looking at the snapshot", look, askingOf(context));
   // A server that hides the snapshot's hardware answers like one without disks: the backup would be empty and look well.
   const lost = vm.disks.filter(
     (disk) => disk.excludedBecause === undefined && !frozen.disks.some(({ key }) => key === disk.key),
@@ -184,8 +203,10 @@ export async function openAll(
   context: MountContext,
   undo: CleanupStack,
 ): Promise<{ configFiles: ConfigFile[]; disks: ShownDisk[] }> {
+  const readConfig = (): Promise<ConfigFile[]> =>
+    hypervisor.readConfig(facts.vm.identity.ref, { signal: context.signal, snapshot: facts.snapshot.ref });
   const [configFiles, disks] = await Promise.allSettled([
-    hypervisor.readConfig(facts.vm.identity.ref, { signal: context.signal, snapshot: facts.snapshot.ref }),
+    askAgain("Reading the configuration files", readConfig, askingOf(context)),
     openDisks(transports, facts, stack, context, undo),
   ]);
   if (configFiles.status === "rejected") throw configFiles.reason;

@@ -1,14 +1,16 @@
 import type { Config } from "../config.js";
+import type { VmIdentity } from "../hypervisor.js";
 import { type Locator, parseLocator } from "../locator.js";
 import type { Logger } from "../log.js";
 import { poolSourceOf } from "../pool-source.js";
+import { askAgain } from "../server-retry.js";
 import type { SessionFacts } from "../snapshot/journal-record.js";
 import { isXenUrl } from "../xen-url.js";
 import { checkFuseDriver } from "./choose-fuse-driver.js";
 import {
   chooseServer,
   type Connection,
-  openHypervisor,
+  login,
   prepareConnection,
   refuseSnapshotKind,
   refuseSnapshotPolicy,
@@ -19,7 +21,7 @@ import type { SessionStatus } from "./control-protocol.js";
 import type { LaunchedDaemon } from "./launch-daemon.js";
 import type { MadeDirectory } from "./made-directory.js";
 import { checkMountPoint } from "./mount-point.js";
-import { clearEarlierMount, type EarlierMount, findEarlierMount, mayClearMount } from "./preexisting-mount.js";
+import { clearEarlierMount, type EarlierMount, removableMount } from "./preexisting-mount.js";
 import { resolveVm } from "./resolve-vm.js";
 import { startDaemon } from "./start-daemon.js";
 import type { StatePaths } from "./state-paths.js";
@@ -46,10 +48,9 @@ export async function mountVm(text: string, where: string, options: MountVmOptio
   const { config, choice, paths } = options;
   // Everything that can be wrong without a server is found before one is asked.
   const locator = parseLocator(text, new Set(config.servers.keys()), config.settings.lookup);
-  const earlier = await findEarlierMount(where, paths);
-  const mayGo = earlier !== undefined && mayClearMount(earlier, config.settings["preexisting.mount"]);
   // An earlier mount that may go is in the way until the server was asked about it.
-  let mountPoint = mayGo ? earlier.mount.mountPoint : await usableMountPoint(where, config);
+  const earlier = await removableMount(where, options);
+  let mountPoint = earlier?.mount.mountPoint ?? (await usableMountPoint(where, config));
   const server = chooseServer(config, locator.server, choice);
   if (isXenUrl(server.url)) poolSourceOf(locator.form);
   refuseToQuiesce(server, config.settings);
@@ -57,7 +58,7 @@ export async function mountVm(text: string, where: string, options: MountVmOptio
   refuseSnapshotPolicy(server, config.settings);
   await paths.prepare();
   const prepared = options.made?.connection ?? (await prepareConnection(server, choice));
-  if (mayGo) {
+  if (earlier !== undefined) {
     await makeWay(earlier, { ...locator, server: server.name }, prepared, options);
     mountPoint = await usableMountPoint(where, config);
   }
@@ -92,8 +93,10 @@ async function makeWay(
   const { logger, signal } = options;
   const isSameVm = async ({ vm, server }: SessionFacts): Promise<boolean> => {
     if (server.url !== known.url) return false;
-    await using hypervisor = await openHypervisor(known, logger, signal);
-    const { ref, instanceUuid } = await resolveVm(hypervisor, locator, { signal });
+    const asking = { settings: options.config.settings, logger, signal };
+    await using hypervisor = await login(known, asking);
+    const resolve = (): Promise<VmIdentity> => resolveVm(hypervisor, locator, { signal });
+    const { ref, instanceUuid } = await askAgain("Looking up the VM", resolve, asking);
     return vm.ref === ref && vm.instanceUuid === instanceUuid;
   };
   await clearEarlierMount(earlier, isSameVm, { ...options, known, force: false });

@@ -17,11 +17,17 @@ export interface EarlierMount {
   readonly isAlive: boolean;
 }
 
-/** Looks without touching what is mounted there, which may hang. */
-export async function findEarlierMount(
+/** An earlier mount of ours that the rule lets go; absent when there is none, or when it stays in the way. */
+export async function removableMount(
   where: string,
-  paths: UnmountOptions["paths"],
+  { paths, config }: Pick<UnmountOptions, "paths" | "config">,
 ): Promise<EarlierMount | undefined> {
+  const earlier = await findEarlierMount(where, paths);
+  return earlier !== undefined && mayClearMount(earlier, config.settings["preexisting.mount"]) ? earlier : undefined;
+}
+
+/** Looks without touching what is mounted there, which may hang. */
+async function findEarlierMount(where: string, paths: UnmountOptions["paths"]): Promise<EarlierMount | undefined> {
   const mount = topMountAt(await readMountInfo(), await canonicalMountPoint(where));
   const session = mount === undefined ? undefined : sessionOfMount(mount);
   if (mount === undefined || session === undefined) return undefined;
@@ -34,7 +40,7 @@ export async function findEarlierMount(
  * Whether the rule lets an earlier mount go, which takes a look at the server for a living one. Where it does not, the
  * check of the mount point says what is in the way.
  */
-export function mayClearMount({ isAlive, facts }: EarlierMount, rule: Settings["preexisting.mount"]): boolean {
+function mayClearMount({ isAlive, facts }: EarlierMount, rule: Settings["preexisting.mount"]): boolean {
   if (!isAlive) return rule !== "fail";
   return rule === "delete" && facts !== undefined;
 }

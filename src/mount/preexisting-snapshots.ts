@@ -3,6 +3,7 @@ import { errorChain, LeftoverError, RefusedError, UnreachableError } from "../er
 import type { Hypervisor, Snapshot, VmIdentity } from "../hypervisor.js";
 import { printable } from "../printable.js";
 import { retry } from "../retry.js";
+import { askAgain, serverRetries } from "../server-retry.js";
 import { serverRetryPolicy } from "../settings.js";
 import { thisHost } from "../snapshot/host.js";
 import { judgePreexisting } from "../snapshot/preexisting.js";
@@ -10,7 +11,7 @@ import { planRecovery } from "../snapshot/recovery.js";
 import { classifySnapshot, type Surroundings } from "../snapshot/snapshot-class.js";
 import type { Connection } from "./connection.js";
 import { findDaemon } from "./daemon-process.js";
-import type { MountContext } from "./mount-steps.js";
+import { askingOf, type MountContext } from "./mount-steps.js";
 import { recoverSession } from "./recover-session.js";
 import { listSessions, type SessionEntry } from "./session-list.js";
 import type { StatePaths } from "./state-paths.js";
@@ -74,8 +75,8 @@ async function clearSnapshots({ vm, hypervisor, paths }: Earlier, context: Mount
     rule: settings["preexisting.snapshot"],
     anyOwner: settings["preexisting.any_owner"],
   };
-  const listing = { policy: serverRetryPolicy(settings), signal };
-  const snapshots = await retry(() => hypervisor.listSnapshots(vm.ref, { signal }), listing);
+  const list = (): Promise<Snapshot[]> => hypervisor.listSnapshots(vm.ref, { signal });
+  const snapshots = await askAgain("Listing the snapshots", list, askingOf(context));
   const around = surroundings(await listSessions(paths));
   const doomed: Snapshot[] = [];
   for (const snapshot of snapshots) {
@@ -129,18 +130,14 @@ async function removeEarlier(
   hypervisor: Hypervisor,
   { request, logger, signal, onProgress }: MountContext,
 ): Promise<void> {
+  const policy = serverRetryPolicy(request.settings);
   const timeoutMs = request.settings["snapshot.remove_timeout"];
   const late = deadline(timeoutMs, () => new UnreachableError("Removing the snapshot took too long"));
   const bounded = AbortSignal.any([signal, late]);
   logger.info(`Removing snapshot "${snapshot.name}" (${snapshot.ref}) of "${name}", which an earlier backup left`);
   try {
-    await retry(() => hypervisor.removeSnapshot(snapshot.ref, { signal: bounded, onProgress }), {
-      policy: serverRetryPolicy(request.settings),
-      signal: bounded,
-      onRetry: (error, attempt) => {
-        logger.warn(`${error.message}; attempt ${attempt + 1} follows`);
-      },
-    });
+    const retries = serverRetries("Removing the snapshot", { policy, logger, signal: bounded });
+    await retry(() => hypervisor.removeSnapshot(snapshot.ref, { signal: bounded, onProgress }), retries);
   } catch (error) {
     if (signal.aborted) throw signal.reason as Error;
     throw new LeftoverError(

@@ -1,17 +1,14 @@
 import { RefusedError } from "../errors.js";
 import type { Hypervisor, Snapshot, VmDescription } from "../hypervisor.js";
-import type { Logger } from "../log.js";
+import { type Asking, askAgain } from "../server-retry.js";
 import type { Settings } from "../settings.js";
 import { readOwnership } from "../snapshot/ownership.js";
 import { freeAfterSnapshot } from "../storage-room.js";
 
 const DAY_MS = 24 * 3_600_000;
 
-export interface GuardParts {
+export interface GuardParts extends Asking {
   readonly hypervisor: Pick<Hypervisor, "snapshots" | "listSnapshots">;
-  readonly settings: Settings;
-  readonly logger: Logger;
-  readonly signal: AbortSignal;
 }
 
 /**
@@ -22,7 +19,8 @@ export interface GuardParts {
 export async function guardSnapshot(vm: VmDescription, parts: GuardParts): Promise<void> {
   if (parts.hypervisor.snapshots === "none" || !makesSnapshot(parts.settings)) return;
   guardRoom(vm, parts);
-  guardChain(vm, await parts.hypervisor.listSnapshots(vm.identity.ref, parts), parts);
+  const list = (): Promise<Snapshot[]> => parts.hypervisor.listSnapshots(vm.identity.ref, parts);
+  guardChain(vm, await askAgain("Listing the snapshots", list, parts), parts);
 }
 
 /** Some policies use a snapshot that is there. */

@@ -2,7 +2,8 @@ import { deadline } from "../deadline.js";
 import { errorChain, LeftoverError, QuiesceError, RefusedError, SnapshotError, UnreachableError } from "../errors.js";
 import type { Hypervisor, Progress, Snapshot, VmDescription } from "../hypervisor.js";
 import type { Logger } from "../log.js";
-import { retry, type RetryPolicy } from "../retry.js";
+import { retry, type RetryOptions, type RetryPolicy } from "../retry.js";
+import { serverRetries } from "../server-retry.js";
 import { consolidated } from "./consolidation.js";
 import type { SnapshotPolicy } from "../settings.js";
 import type { Journal } from "./journal.js";
@@ -345,15 +346,7 @@ export class SnapshotSession {
     );
   }
 
-  #retrying(what: string, signal: AbortSignal): Parameters<typeof retry>[1] {
-    return {
-      policy: this.#options.retry,
-      signal,
-      onRetry: (error, attempt, waitMs) => {
-        this.#options.logger.warn(
-          `${what} failed (${error.message}); attempt ${attempt + 1} follows in ${(waitMs / 1000).toFixed(0)} s`,
-        );
-      },
-    };
+  #retrying(what: string, signal: AbortSignal): RetryOptions {
+    return serverRetries(what, { policy: this.#options.retry, logger: this.#options.logger, signal });
   }
 }

@@ -6,7 +6,7 @@ import type { VmOutcome } from "../../src/mount/many/outcome.js";
 import { addMachine } from "../fixtures/host/lab-machine.js";
 import { labDirectory, labIn } from "../fixtures/host/lab-host.js";
 import { succeed } from "../fixtures/host/command-line.js";
-import { ProxyHost } from "../fixtures/host/proxy-host.js";
+import { NOTHING_LEFT, ProxyHost } from "../fixtures/host/proxy-host.js";
 import { lastLine, nothingLeft } from "../fixtures/host/refusals.js";
 import { until } from "../fixtures/host/until.js";
 
@@ -216,3 +216,28 @@ void t.test("two mounts of one VM: one wins, the other says who has it, whatever
   }
   await nothingLeft(t, host, lab);
 });
+
+void t.test(
+  "dead mounts in the folders are taken away first, unless the rule says fail; living ones stay",
+  async (t) => {
+    const host = await ProxyHost.make(t, lab);
+    const words = ["mount", "name:part good", "name:odd CASE", host.mountPoint, "--json"];
+    t.equal((await host.vmmount(words)).code, 0);
+    for (const pid of await host.daemons()) process.kill(pid, "SIGKILL");
+    await until("the daemons are gone", async () => (await host.daemons()).length === 0);
+    const refusedByRule = await host.vmmount([...words, "--preexisting-mount", "fail"]);
+    t.equal(refusedByRule.code, 73, refusedByRule.stderr);
+    const again = await host.vmmount(words);
+    t.equal(again.code, 0, again.stderr);
+    const { vms } = JSON.parse(again.stdout) as Many;
+    t.same(
+      vms.map(({ state }) => state),
+      ["mounted", "mounted"],
+    );
+    t.equal(lab.vm("part good").snapshots.length, 1, "and the dead one's snapshot is gone");
+    t.equal((await host.vmmount(words)).code, 73, "living mounts stay");
+    t.equal((await host.vmmount(["umount", host.mountPoint])).code, 0);
+    // Killed daemons did not log out.
+    t.same([lab.vms.flatMap(({ snapshots }) => snapshots), await host.leftovers()], [[], NOTHING_LEFT]);
+  },
+);

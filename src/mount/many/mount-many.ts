@@ -4,6 +4,7 @@ import { join } from "node:path";
 import pLimit from "p-limit";
 import { type ErrorFacts, errorFacts, LeftoverError, NotFoundError, RefusedError } from "../../errors.js";
 import type { Settings } from "../../settings.js";
+import type { SessionFacts } from "../../snapshot/journal-record.js";
 import { checkFuseDriver } from "../choose-fuse-driver.js";
 import type { SessionStatus } from "../control-protocol.js";
 import type { VmPlace } from "../daemon-protocol.js";
@@ -11,6 +12,7 @@ import { LaunchedDaemon } from "../launch-daemon.js";
 import { removeEmptyFolder } from "../made-folder.js";
 import { canonicalMountPoint, checkMountPoint } from "../mount-point.js";
 import type { MountVmOptions } from "../mount-vm.js";
+import { clearEarlierMount, removableMount } from "../preexisting-mount.js";
 import { startDaemon } from "../start-daemon.js";
 import { unmountTarget } from "../unmount.js";
 import { folderNames } from "./folder-names.js";
@@ -56,7 +58,9 @@ export async function mountMany(
   where: string,
   options: MountManyOptions,
 ): Promise<VmOutcome[]> {
-  const directory = options.makesFolders ? await checkDirectory(where) : await checkMountPoint(where);
+  const directory = options.makesFolders
+    ? await checkDirectory(where)
+    : ((await removableMount(where, options))?.mount.mountPoint ?? (await checkMountPoint(where)));
   await checkFuseDriver(options.config.settings, directory);
   await options.paths.prepare();
   // Every VM that waits listens.
@@ -171,6 +175,7 @@ class ManyMounts {
     try {
       const starting = await this.#starting.acquire({ server: connection.url, host: undefined, storages: [] }, signal);
       held.push(starting);
+      await this.#makeWay(target);
       const folder = await makeFolder(target);
       const daemon = LaunchedDaemon.launch(program, folder.path);
       try {
@@ -210,6 +215,20 @@ class ManyMounts {
     }
   }
 
+  /** An earlier mount where this one is to be, as far as preexisting.mount lets it go. */
+  async #makeWay({ directory, connection, vm }: Target): Promise<void> {
+    const earlier = await removableMount(directory, this.#options);
+    if (earlier === undefined) return;
+    const isSameVm = (facts: SessionFacts): Promise<boolean> =>
+      Promise.resolve(facts.server.url === connection.url && facts.vm.ref === vm.ref);
+    await clearEarlierMount(earlier, isSameVm, {
+      ...this.#options,
+      onProgress: () => undefined,
+      known: connection,
+      force: false,
+    });
+  }
+
   /** All that can be known before is known before the first snapshot: it is not made for the others to wait. */
   async #turnOf({ connection }: Target, place: VmPlace): Promise<() => void> {
     if (this.#options.job === undefined) await this.#allPrepared;
@@ -240,7 +259,7 @@ class ManyMounts {
 
 /** @throws BusyError, RefusedError when something is in the way */
 async function makeFolder({ directory, makesFolder }: Target): Promise<{ path: string; isMade: boolean }> {
-  if (!makesFolder) return { path: directory, isMade: false };
+  if (!makesFolder) return { path: await checkMountPoint(directory), isMade: false };
   const made = await mkdir(directory, { mode: 0o700 }).then(
     () => true,
     (error: unknown) => {

@@ -2,11 +2,12 @@ import { NotFoundError, UsageError } from "../../errors.js";
 import type { VmIdentity } from "../../hypervisor.js";
 import { type Locator, parseLocator } from "../../locator.js";
 import { poolSourceOf } from "../../pool-source.js";
+import { askAgain } from "../../server-retry.js";
 import { isXenUrl } from "../../xen-url.js";
 import {
   chooseServer,
   type Connection,
-  openHypervisor,
+  login,
   prepareConnection,
   refuseSnapshotKind,
   refuseSnapshotPolicy,
@@ -65,14 +66,17 @@ export async function selectVms(texts: readonly string[], options: InventoryOpti
 async function selectOn(
   connection: Connection,
   locators: readonly Locator[],
-  { logger, signal }: InventoryOptions,
+  { config, logger, signal }: InventoryOptions,
 ): Promise<SelectedVm[]> {
-  await using hypervisor = await openHypervisor(connection, logger, signal);
+  const asking = { settings: config.settings, logger, signal };
+  await using hypervisor = await login(connection, asking);
   const found = new Map<string, SelectedVm>();
   for (const locator of locators) {
-    const vms = namesSeveral(locator.form)
-      ? await findEvery(hypervisor, locator.form, { signal })
-      : [await resolveVm(hypervisor, locator, { signal })];
+    const find = async (): Promise<VmIdentity[]> =>
+      namesSeveral(locator.form)
+        ? await findEvery(hypervisor, locator.form, { signal })
+        : [await resolveVm(hypervisor, locator, { signal })];
+    const vms = await askAgain("Looking up the VMs", find, asking);
     if (vms.length === 0) {
       throw new NotFoundError(`Cannot find a VM that matches ${JSON.stringify(locator.text)} on ${connection.url}`, {
         hint: 'See "vmmount find any:" for every VM of this server',
