@@ -223,6 +223,13 @@ export interface Hypervisor extends AsyncDisposable {
   readonly health?: ServerHealth;
 
   /**
+   * The cookie of the login, logged in anew when the server has ended it, for a library that talks to the same server. Absent where
+   * there is none.
+   * @throws VmmountError when the server does not answer, or refuses a new login
+   */
+  sessionCookie?(signal?: AbortSignal): Promise<string | undefined>;
+
+  /**
    * One level of the inventory: `/` lists datacenters, `/dc` its folders and VMs.
    * @throws NotFoundError when nothing is there
    */

@@ -101,7 +101,8 @@ VixError VixDiskLib_ConnectEx(const VixDiskLibConnectParams *params, Bool readOn
     pthread_mutex_unlock(&lock);
     log_info("Connect: %s, %s, snapshot %s, transports %s", connection->is_remote ? params->serverName : "this host",
              readOnly ? "read-only" : "read-write", snapshotRef == NULL ? "none" : snapshotRef, connection->transports);
-    stats_event("connect %" PRIu64, connection->id);
+    bool is_session = connection->is_remote && params->credType == VIXDISKLIB_CRED_SESSIONID;
+    stats_event("connect %" PRIu64 " %s", connection->id, is_session ? "session" : "password");
     *out = connection;
     return VIX_OK;
 }

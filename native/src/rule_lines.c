@@ -72,6 +72,9 @@ static bool take_line(Rules *rules, const char *key, char *value) {
     if (IS("user")) return take_text(rules->user, sizeof rules->user, value);
     if (IS("password_sha256")) return take_text(rules->password_sha256, sizeof rules->password_sha256, value);
     if (IS("cookie_sha256")) return take_text(rules->cookie_sha256, sizeof rules->cookie_sha256, value);
+    if (IS("sessions")) return *value == '/' && take_text(rules->sessions, sizeof rules->sessions, value);
+    if (IS("refuse_session")) return take_number(&rules->refuse_session, value, UINT64_MAX);
+    if (IS("secrets")) return rules->tells_secrets = strcmp(value, "logged") == 0;
     if (IS("running")) return take_text(rules->running, sizeof rules->running, value);
     if (IS("snapshots")) {
         rules->has_snapshots = true;

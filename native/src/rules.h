@@ -35,6 +35,10 @@ typedef struct {
     char user[256];
     char password_sha256[SHA256_HEX_SIZE];
     char cookie_sha256[SHA256_HEX_SIZE];
+    /* The SHA-256 of each cookie that the server knows now, one a line. */
+    char sessions[PATH_MAX];
+    VixError refuse_session;
+    bool tells_secrets;
     char running[RULES_TEXT_SIZE];
     char snapshots[RULES_TEXT_SIZE];
     bool has_snapshots;

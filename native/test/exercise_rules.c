@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -36,6 +37,24 @@ static VixError try_open(const char *snapshot, const char *transports, const cha
     return error;
 }
 
+/* The file of the rule `sessions` is read anew for each connection. */
+static void test_sessions(const VixDiskLibConnectParams *params) {
+    char path[] = "/tmp/vddk-sessions-XXXXXX";
+    int file = mkstemp(path);
+    CHECK(file >= 0);
+    char rules[64];
+    snprintf(rules, sizeof rules, "sessions=%s\n", path);
+    harness_rules(rules);
+    CHECK_ERROR(VIX_E_INVALID_LOGIN_CREDENTIALS, try_connect(params, NULL));
+    static const char lines[] = "00\n" SAMPLE_PASSWORD_SHA256 "\n";
+    CHECK(write(file, lines, sizeof lines - 1) == (ssize_t)(sizeof lines - 1));
+    CHECK_ERROR(VIX_OK, try_connect(params, NULL));
+    CHECK(unlink(path) == 0 && close(file) == 0);
+    CHECK_ERROR(VIX_E_INVALID_LOGIN_CREDENTIALS, try_connect(params, NULL));
+    harness_rules("refuse_session=6\n");
+    CHECK_ERROR(VIX_E_NOT_SUPPORTED, try_connect(params, NULL));
+}
+
 void test_login(const char *library_folder) {
     harness_rules("thumbprint=AA:BB:CC\nuser=backup\npassword_sha256=" SAMPLE_PASSWORD_SHA256
                   "\nrunning=vm-7,vm-42\nsnapshots=snapshot-1,snapshot-33\n");
@@ -62,7 +81,11 @@ void test_login(const char *library_folder) {
     CHECK_ERROR(VIX_E_NOT_SUPPORTED, try_connect(params, NULL));
     params->credType = VIXDISKLIB_CRED_SESSIONID;
     params->creds.sessionId.cookie = "s3cret-word";
+    params->creds.sessionId.key = NULL;
+    CHECK_ERROR(VIX_E_INVALID_ARG, try_connect(params, NULL));
+    params->creds.sessionId.key = " ";
     CHECK_ERROR(VIX_OK, try_connect(params, NULL));
+    test_sessions(params);
     harness_rules("cookie_sha256=00\n");
     CHECK_ERROR(VIX_E_INVALID_LOGIN_CREDENTIALS, try_connect(params, NULL));
     CHECK_ERROR(VIX_E_INVALID_ARG, try_connect(NULL, NULL));

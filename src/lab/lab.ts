@@ -90,6 +90,17 @@ export class Lab implements AsyncDisposable {
     this.#vcenter.sessions.endAll();
   }
 
+  /** Tells the cookies of all sessions, without quotes: now, and whenever one has begun or ended, before anybody hears of it. */
+  watchSessions(onChange: (cookies: readonly string[]) => void): void {
+    const { sessions } = this.#vcenter;
+    const tell = (): void => {
+      onChange(sessions.list().map(({ cookie }) => cookie.replaceAll('"', "")));
+    };
+    sessions.onBegin(tell);
+    sessions.onEnd(tell);
+    tell();
+  }
+
   async close(): Promise<void> {
     this.#server.close();
     this.#server.closeAllConnections();

@@ -222,7 +222,11 @@ export class DiskTransports implements AsyncDisposable {
   async #start(signal: AbortSignal): Promise<VddkHost> {
     const { settings } = this.#parts;
     if (this.#library === undefined) throw new MissingCapabilityError("Cannot use VDDK: it was not found");
-    const options = await vddkOptions(this.#library, this.#parts);
+    const { hypervisor } = this.#parts;
+    const options = {
+      ...(await vddkOptions(this.#library, this.#parts)),
+      sessionCookie: hypervisor.sessionCookie?.bind(hypervisor),
+    };
     // Loaded by mounts that use it only: most read over https, and their first byte need not wait.
     if (settings["vddk.host"] === "nbdkit") {
       const { NbdkitService } = await import("../vddk/nbdkit-service.js");

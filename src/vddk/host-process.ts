@@ -1,10 +1,12 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { MissingCapabilityError, RemoteError, UnreachableError, type VmmountError } from "../errors.js";
-import type { Logger } from "../log.js";
+import { type Logger, SecretTexts } from "../log.js";
 import { printable } from "../printable.js";
-import type { DiskRequest, FromHost, HostRequest, OpenedVddkDisk, ToHost } from "./host-protocol.js";
+import type { VddkLogin } from "./connection-params.js";
+import type { DiskRequest, FromHost, HostFailure, HostRequest, OpenedVddkDisk, ToHost } from "./host-protocol.js";
 import type { SharedMemory } from "./shared-memory.js";
+import { rememberVixCode } from "./vix-error.js";
 
 /** Loading some dozen libraries and connecting; a host that is silent for longer hangs. */
 const ANSWER_MS_MAX = 120_000;
@@ -18,7 +20,7 @@ const LINE_CHARACTERS_MAX = 2_000;
 /** What the library says at each start and what nobody can do anything about. */
 const NOISE = [/Get CEIP status failed/i, /VDDK_PhoneHome/i];
 
-type Answer = Exclude<FromHost, { readonly type: "note" }>;
+type Answer = Exclude<FromHost, { readonly type: "note" | "reopened" }>;
 
 export interface HostProcessParts {
   /** What the data of reads goes through. */
@@ -32,6 +34,8 @@ export interface HostProcessParts {
 export class HostProcess {
   /** Resolves when it is no process any more. */
   readonly ended: Promise<{ readonly reason: string }>;
+  /** Told when a disk that was lost was opened again, or was not, with the login of that turn. */
+  onReopened: ((turn: number, failure: VmmountError | undefined) => void) | undefined;
   readonly #child: ChildProcess;
   readonly #logger: Logger;
   #waiting: { readonly resolve: (answer: Answer) => void; readonly reject: (error: Error) => void } | undefined;
@@ -39,6 +43,9 @@ export class HostProcess {
   /** The last words on stderr: of a panic, the reason. */
   #lastWords = "";
   #isOver = false;
+  #turn = 0;
+  /** What the library says may name them. */
+  readonly #secrets = new SecretTexts();
 
   private constructor(child: ChildProcess, logger: Logger) {
     this.#child = child;
@@ -87,12 +94,18 @@ export class HostProcess {
     return this.#child.pid;
   }
 
+  /** Of the login that what is asked from now on uses. */
+  get turn(): number {
+    return this.#turn;
+  }
+
   get isRunning(): boolean {
     return !this.#isOver;
   }
 
   /** @returns the transport modes that the library knows @throws VmmountError */
   async begin(request: HostRequest, signal?: AbortSignal): Promise<string> {
+    this.#keepSecret(request.login);
     const answer = await this.#killedBy(signal, this.#ask({ type: "begin", request }));
     return answer.type === "ready" ? answer.modes : "";
   }
@@ -109,7 +122,18 @@ export class HostProcess {
     await this.#killedBy(signal, this.#ask({ type: "access", what, identity }));
   }
 
-  /** Removes what processes that died have left attached to this machine; what fails is only told. */
+  /** For connections from now on. @throws VmmountError */
+  async logInWith(login: VddkLogin): Promise<void> {
+    this.#keepSecret(login);
+    await this.#ask({ type: "login", login });
+  }
+
+  #keepSecret({ turn, secret }: VddkLogin): void {
+    this.#turn = turn;
+    this.#secrets.add(secret.kind === "session" ? secret.cookie : secret.password);
+  }
+
+  /** Removes what processes that died have left attached to this machine. @throws VmmountError */
   async cleanUp(): Promise<void> {
     await this.#ask({ type: "clean" });
   }
@@ -172,7 +196,7 @@ export class HostProcess {
           if (error !== null) reject(new UnreachableError(`Cannot reach the VDDK host: ${error.message}`));
         });
       });
-      if (answer.type === "failed") throw new RemoteError(answer.error);
+      if (answer.type === "failed") throw failureOf(answer);
       return answer;
     } finally {
       clearTimeout(timer);
@@ -182,6 +206,8 @@ export class HostProcess {
 
   #heard(message: FromHost): void {
     if (message.type === "note") this.#logger[message.level](message.text);
+    else if (message.type === "reopened")
+      this.onReopened?.(message.turn, message.failure && failureOf(message.failure));
     else this.#waiting?.resolve(message);
   }
 
@@ -198,22 +224,28 @@ export class HostProcess {
       NOISE.some((noise) => noise.test(text)) ? "debug" : usual;
     if (stdout !== null) {
       createInterface({ input: stdout }).on("line", (line) => {
-        const text = shown(line);
+        const text = this.#shown(line);
         if (text !== "") this.#logger[level(text, "debug")](`VDDK: ${text}`);
       });
     }
     if (stderr !== null) {
       createInterface({ input: stderr }).on("line", (line) => {
         // vwarnx(3) puts the program's name in front.
-        const text = shown(line.replace(/^[^\s:]+: /, ""));
+        const text = this.#shown(line.replace(/^[^\s:]+: /, ""));
         if (text === "") return;
         this.#lastWords = text;
         this.#logger[level(text, "warn")](`VDDK: ${text}`);
       });
     }
   }
+
+  #shown(line: string): string {
+    return printable(this.#secrets.strip(line.trim())).slice(0, LINE_CHARACTERS_MAX);
+  }
 }
 
-function shown(line: string): string {
-  return printable(line.trim()).slice(0, LINE_CHARACTERS_MAX);
+function failureOf({ error: facts, vix }: HostFailure): VmmountError {
+  const error = new RemoteError(facts);
+  if (vix !== undefined) rememberVixCode(error, vix);
+  return error;
 }

@@ -53,14 +53,22 @@ export type ToHost =
   | { readonly type: "begin"; readonly request: HostRequest }
   | { readonly type: "open"; readonly disk: DiskRequest }
   | { readonly type: "access"; readonly what: "prepare" | "end"; readonly identity: string }
+  | { readonly type: "login"; readonly login: VddkLogin }
   | { readonly type: "clean" }
   | { readonly type: "close" }
   | { readonly type: "end" };
 
-/** Each answers one of the above, in order; "note" comes between. */
+/** A failure of the library's has its code. */
+export interface HostFailure {
+  readonly error: ErrorFacts;
+  readonly vix: number | undefined;
+}
+
+/** Each answers one of the above, in order; "note" comes between, and "reopened" when a disk was lost: how opening it again went. */
 export type FromHost =
   | { readonly type: "ready"; readonly modes: string }
   | { readonly type: "opened"; readonly disk: OpenedVddkDisk }
   | { readonly type: "done" }
-  | { readonly type: "failed"; readonly error: ErrorFacts }
-  | { readonly type: "note"; readonly level: "info" | "warn"; readonly text: string };
+  | ({ readonly type: "failed" } & HostFailure)
+  | { readonly type: "note"; readonly level: "info" | "warn"; readonly text: string }
+  | { readonly type: "reopened"; readonly turn: number; readonly failure: HostFailure | undefined };

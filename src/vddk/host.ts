@@ -1,6 +1,6 @@
 import { rm } from "node:fs/promises";
 import { dirname } from "node:path";
-import { errorChain, errorFacts, UsageError } from "../errors.js";
+import { errorChain, errorFacts, UsageError, VmmountError } from "../errors.js";
 import { silentLogger } from "../log.js";
 import { NbdServer } from "../nbd/server/nbd-server.js";
 import type { ServedDisk } from "../nbd/server/served-disk.js";
@@ -8,11 +8,19 @@ import { AnyBytesDisk } from "./any-bytes-disk.js";
 import { ConnectionParams, type VddkLogin } from "./connection-params.js";
 import { Completions } from "./disk-requests.js";
 import { Gate } from "./gate.js";
-import { type DiskRequest, type FromHost, type HostRequest, MEMORY_FD, type ToHost } from "./host-protocol.js";
+import {
+  type DiskRequest,
+  type FromHost,
+  type HostFailure,
+  type HostRequest,
+  MEMORY_FD,
+  type ToHost,
+} from "./host-protocol.js";
 import { prepareNativeCalls, Vddk } from "./library.js";
 import { mapSharedMemory } from "./shared-memory.js";
 import { VddkConnections } from "./vddk-connections.js";
 import { VddkDisk, type VddkDiskParts } from "./vddk-disk.js";
+import { vixCodeOf } from "./vix-error.js";
 
 /** Closing disks and leaving the server, as long as the daemon would wait for it. */
 const END_MS_MAX = 20_000;
@@ -41,7 +49,7 @@ export async function runVddkHost(): Promise<number> {
         }
         send(await answerTo(asked, host));
       } catch (error) {
-        send({ type: "failed", error: errorFacts(error) });
+        send({ type: "failed", ...failure(error) });
       }
       if (asked.type === "end" && process.connected) process.disconnect();
     });
@@ -65,6 +73,9 @@ async function answerTo(asked: ToHost, host: Host | undefined): Promise<FromHost
     case "access":
       host.access(asked.what, asked.identity);
       return { type: "done" };
+    case "login":
+      host.logInWith(asked.login);
+      return { type: "done" };
     case "clean":
       host.cleanUp();
       return { type: "done" };
@@ -77,6 +88,10 @@ async function answerTo(asked: ToHost, host: Host | undefined): Promise<FromHost
   }
 }
 
+function failure(error: unknown): HostFailure {
+  return { error: errorFacts(error), vix: error instanceof VmmountError ? vixCodeOf(error) : undefined };
+}
+
 function send(message: FromHost): void {
   // The daemon may be gone: then there is nobody to tell.
   process.send?.(message, undefined, undefined, () => undefined);
@@ -84,8 +99,10 @@ function send(message: FromHost): void {
 
 class Host {
   readonly #vddk: Vddk;
-  readonly #login: VddkLogin;
-  readonly #params: ConnectionParams;
+  #login: VddkLogin;
+  #params: ConnectionParams;
+  /** Connections may still point to them. */
+  readonly #formerParams: ConnectionParams[] = [];
   readonly #parts: VddkDiskParts;
   readonly #disks: VddkDisk[] = [];
   #server: NbdServer | undefined;
@@ -107,6 +124,9 @@ class Host {
       note: (level, text) => {
         send({ type: "note", level, text });
       },
+      onReopened: (turn, error) => {
+        send({ type: "reopened", turn, failure: error === undefined ? undefined : failure(error) });
+      },
     };
   }
 
@@ -114,7 +134,14 @@ class Host {
     const vddk = Vddk.load(request.library);
     vddk.init(request.library.root, request.configFile);
     const host = new Host(vddk, request);
-    if (request.cleansUp) host.cleanUp();
+    if (request.cleansUp) {
+      try {
+        host.cleanUp();
+      } catch (error) {
+        // What is to be opened may work all the same.
+        host.#parts.note("warn", errorChain(error));
+      }
+    }
     for (const disk of request.disks) await host.open(disk);
     // Not before: a client that finds no export gives up.
     const { sharedBytes } = request;
@@ -138,25 +165,31 @@ class Host {
     return { capacityBytes: disk.size, mode: request.mode, links };
   }
 
-  /** Disks that processes which died had attached to this virtual machine stay there, and their files locked. */
+  logInWith(login: VddkLogin): void {
+    this.#formerParams.push(this.#params);
+    this.#login = login;
+    this.#params = new ConnectionParams(this.#vddk, login, { vm: "of the login" });
+    this.#parts.connections.logInWith(this.#params);
+  }
+
+  /**
+   * Disks that processes which died had attached to this virtual machine stay there, and their files locked.
+   * @throws VmmountError when the library cannot look
+   */
   cleanUp(): void {
     using params = new ConnectionParams(this.#vddk, this.#login, { vm: "none" });
     const [cleaned, remaining]: [[number], [number]] = [[0], [0]];
     const { note } = this.#parts;
-    try {
-      const result = this.#vddk.call("Cleanup", params.pointer, cleaned, remaining);
-      this.#vddk.check("Cannot remove what crashed processes left", result);
-      if (cleaned[0] > 0)
-        note("info", `Removed the disks that ${cleaned[0]} crashed processes had left attached to this machine`);
-      if (remaining[0] > 0) {
-        note(
-          "warn",
-          `Disks of ${remaining[0]} crashed processes are still attached to this machine: detach them by hand`,
-        );
-      }
-    } catch (error) {
-      // What is to be opened may work all the same.
-      note("warn", errorChain(error));
+    const result = this.#vddk.call("Cleanup", params.pointer, cleaned, remaining);
+    this.#vddk.check("Cannot remove what crashed processes left", result);
+    if (cleaned[0] > 0) {
+      note("info", `Removed the disks that ${cleaned[0]} crashed processes had left attached to this machine`);
+    }
+    if (remaining[0] > 0) {
+      note(
+        "warn",
+        `Disks of ${remaining[0]} crashed processes are still attached to this machine: detach them by hand`,
+      );
     }
   }
 
@@ -183,7 +216,7 @@ class Host {
     await this.close();
     // The daemon died before: without this vCenter would refuse to move the disks until somebody cleans up.
     if (this.#prepared !== undefined) this.#vddk.call("EndAccess", this.#params.pointer, this.#prepared);
-    this.#params[Symbol.dispose]();
+    for (const params of [...this.#formerParams, this.#params]) params[Symbol.dispose]();
     this.#vddk.exit();
   }
 }

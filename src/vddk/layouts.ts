@@ -57,6 +57,7 @@ export const Block = koffi.struct("VixDiskLibBlock", { offset: "uint64_t", lengt
 export const BLOCK_LIST_HEAD_BYTES = 8;
 
 export const CREDENTIALS_USER_PASSWORD = 1;
+export const CREDENTIALS_SESSION = 2;
 export const SPEC_TYPE_VMX = 0;
 export const OPEN_UNBUFFERED = 1;
 export const OPEN_READ_ONLY = 4;

@@ -21,13 +21,24 @@ export interface VddkConnection {
  */
 export class VddkConnections {
   readonly #vddk: Vddk;
-  readonly #params: ConnectionParams;
+  #params: ConnectionParams;
   /** Those that the next disk may use. */
   readonly #current = new Map<string, VddkConnection>();
 
   constructor(vddk: Vddk, params: ConnectionParams) {
     this.#vddk = vddk;
     this.#params = params;
+  }
+
+  /** Of the login that the next connection uses. */
+  get turn(): number {
+    return this.#params.turn;
+  }
+
+  /** From now on; connections that there are stay until their last disk leaves. */
+  logInWith(params: ConnectionParams): void {
+    this.#params = params;
+    this.#current.clear();
   }
 
   /** To be released once. @throws VmmountError for the library's errors */

@@ -41,6 +41,8 @@ export interface VddkDiskParts {
   readonly gate: Gate;
   readonly depth: number;
   readonly note: (level: "info" | "warn", text: string) => void;
+  /** A disk that was lost was opened again, or was not, with the login of that turn. */
+  readonly onReopened: (turn: number, failure: unknown) => void;
 }
 
 /**
@@ -235,11 +237,13 @@ export class VddkDisk implements ServedDisk {
   }
 
   async #openAgain(): Promise<void> {
-    const { gate, note } = this.#parts;
+    const { gate, note, connections, onReopened } = this.#parts;
     const { path, mode } = this.#request;
+    let { turn } = connections;
     try {
       await gate.alone(async () => {
         if (this.#open !== undefined || this.#isClosed) return;
+        turn = connections.turn;
         const opened = await openHandle(this.#parts, this.#request);
         if (opened.size !== this.size) {
           closeDisk(this.#parts, opened);
@@ -247,9 +251,11 @@ export class VddkDisk implements ServedDisk {
         }
         this.#open = opened;
       });
+      onReopened(turn, undefined);
       note("info", `Opened "${path}" again over ${mode}`);
     } catch (error) {
       note("warn", `Cannot open "${path}" again over ${mode}: ${errorChain(error)}`);
+      onReopened(turn, error);
     }
   }
 }

@@ -10,11 +10,11 @@ import { NbdSink } from "../nbd/nbd-sink.js";
 import { NbdSource } from "../nbd/nbd-source.js";
 import { SharedPayloads } from "../nbd/shared-payloads.js";
 import { retry, type RetryPolicy } from "../retry.js";
-import type { VddkLogin } from "./connection-params.js";
 import type { VddkLibrary } from "./find-library.js";
 import { type DiskRequest, type HostRequest, type OpenedVddkDisk, REQUEST_BYTES_MAX } from "./host-protocol.js";
 import { HostProcess } from "./host-process.js";
 import { HotaddLock } from "./hotadd-lock.js";
+import { LibraryLogin, type PasswordLogin, type SessionCookie } from "./library-login.js";
 import { makeLibraryPath } from "./library-path.js";
 import { createSharedMemory, type SharedMemory } from "./shared-memory.js";
 
@@ -43,11 +43,15 @@ const OPENING: RetryPolicy = { retriesMax: 4, delayMs: 1_000, delayMsMax: 8_000 
 const OPENING_RETRIES_OF_MANY = 1;
 /** The transport whose disks stay attached to this machine when its user dies. */
 const ATTACHING = "hotadd";
+/** Of one question to the library: by the session, by another one, by the password. */
+const LOGINS_MAX = 3;
 
 export interface VddkServiceOptions {
   readonly library: VddkLibrary;
   readonly configFile: string | undefined;
-  readonly login: VddkLogin;
+  readonly login: PasswordLogin;
+  /** Of a login that the server knows already: used in place of the password where that works. */
+  readonly sessionCookie?: SessionCookie | undefined;
   /** That only this user may enter; its path is short, for a unix socket. */
   readonly runtimeDir: string;
   /** The program to start as the host: this one. */
@@ -66,6 +70,7 @@ export interface OpenOptions {
 
 interface StartedParts {
   readonly folder: string;
+  readonly login: LibraryLogin;
   readonly request: HostRequest;
   readonly memory: SharedMemory | undefined;
   readonly process: HostProcess;
@@ -96,6 +101,7 @@ export interface VddkHost extends AsyncDisposable {
 export class VddkService implements VddkHost {
   readonly #options: VddkServiceOptions;
   readonly #request: HostRequest;
+  readonly #login: LibraryLogin;
   readonly #folder: string;
   readonly #memory: SharedMemory | undefined;
   readonly #shared: SharedPayloads | undefined;
@@ -113,13 +119,15 @@ export class VddkService implements VddkHost {
   readonly #ending = new AbortController();
   readonly #watching: Promise<void>;
 
-  private constructor(options: VddkServiceOptions, { folder, request, memory, process }: StartedParts) {
+  private constructor(options: VddkServiceOptions, { folder, login, request, memory, process }: StartedParts) {
     this.#options = options;
+    this.#login = login;
+    login.onChange = () => this.#process.logInWith(login.current);
     this.#folder = folder;
     this.#request = request;
     this.#memory = memory;
     this.#shared = memory === undefined ? undefined : new SharedPayloads(memory.bytes, REQUEST_BYTES_MAX);
-    this.#process = process;
+    this.#process = this.#listened(process);
     this.#watching = this.#watch();
   }
 
@@ -128,11 +136,13 @@ export class VddkService implements VddkHost {
    * @throws MissingCapabilityError, UnreachableError; the reason of the signal
    */
   static async start(options: VddkServiceOptions, signal?: AbortSignal): Promise<VddkService> {
-    const { library, configFile, login, logger } = options;
+    const { library, configFile, logger } = options;
+    const login = await LibraryLogin.begin(options.login, options.sessionCookie, logger, signal);
     const folder = await mkdtemp(join(options.runtimeDir, "vddk-"));
     const memory = sharedMemory(logger);
     const request: HostRequest = {
-      ...{ library, configFile, login, socket: join(folder, "nbd"), depth: DEPTH, disks: [], cleansUp: false },
+      ...{ library, configFile, socket: join(folder, "nbd"), depth: DEPTH, disks: [], cleansUp: false },
+      login: login.current,
       sharedBytes: memory?.bytes.length ?? 0,
     };
     let process: HostProcess | undefined;
@@ -142,7 +152,7 @@ export class VddkService implements VddkHost {
       process = HostProcess.start(options.program, request, { memory, libraryPath, logger });
       const modes = await process.begin(request, signal);
       logger.debug(`VDDK ${library.version} of ${library.root}: transports ${modes}`, { pid: process.pid });
-      return new VddkService(options, { folder, request, memory, process });
+      return new VddkService(options, { folder, login, request, memory, process });
     } catch (error) {
       process?.kill();
       await process?.ended;
@@ -161,7 +171,12 @@ export class VddkService implements VddkHost {
     const isGivenUp = (await this.#restarting) === false;
     // vCenter would refuse to move the disks for ever: one more process, that opens none of them.
     if (isGivenUp && what === "end") await this.#startProcess([]);
-    await this.#unlessAbandoned(signal, () => this.#process.access(what, identity, signal));
+    await this.#unlessAbandoned(signal, () =>
+      this.#loggedIn(async (process, turn) => {
+        await process.access(what, identity, signal);
+        this.#login.noteSuccess(turn);
+      }),
+    );
   }
 
   async open(request: DiskRequest, options: OpenOptions): Promise<{ source: BlockSource; links: number }> {
@@ -190,7 +205,12 @@ export class VddkService implements VddkHost {
     const { logger, firstRetryMs } = this.#options;
     const openNow = async (): Promise<OpenedVddkDisk> => {
       await this.#restarting;
-      return await this.#unlessAbandoned(signal, () => this.#process.open(request, signal));
+      const open = async (process: HostProcess, turn: number): Promise<OpenedVddkDisk> => {
+        const opened = await process.open(request, signal);
+        this.#login.noteSuccess(turn);
+        return opened;
+      };
+      return await this.#unlessAbandoned(signal, () => this.#loggedIn(open));
     };
     if (request.mode === ATTACHING) await this.cleanUp();
     return await retry(openNow, {
@@ -223,11 +243,33 @@ export class VddkService implements VddkHost {
     this.#hotadd = HotaddLock.open(this.#options.runtimeDir);
     const { logger } = this.#options;
     try {
-      const isDone = await this.#hotadd.whenAlone(() => this.#process.cleanUp());
+      const isDone = await this.#hotadd.whenAlone(() => this.#loggedIn((process) => process.cleanUp()));
       if (!isDone) logger.debug("Other mounts have disks attached to this machine: nothing is cleaned up");
     } catch (error) {
       logger.warn(`What crashed processes left attached to this machine stays there: ${errorChain(error)}`);
     }
+  }
+
+  /** Asks again with another login when the one that was used may be why it failed. */
+  async #loggedIn<T>(ask: (process: HostProcess, turn: number) => Promise<T>): Promise<T> {
+    for (let logins = 1; ; logins++) {
+      const process = this.#process;
+      const { turn } = process;
+      try {
+        return await ask(process, turn);
+      } catch (error) {
+        if (logins === LOGINS_MAX || !(await this.#login.moveOn(turn, error))) throw error;
+      }
+    }
+  }
+
+  #listened(process: HostProcess): HostProcess {
+    process.onReopened = (turn, failure) => {
+      if (failure === undefined) this.#login.noteSuccess(turn);
+      // The read that noticed has failed; whoever repeats it has the disk opened with the other login.
+      else void this.#login.moveOn(turn, failure);
+    };
+    return process;
   }
 
   async #unlessAbandoned<T>(signal: AbortSignal | undefined, ask: () => Promise<T>): Promise<T> {
@@ -308,6 +350,7 @@ export class VddkService implements VddkHost {
         return true;
       } catch (error) {
         logger.error(`Cannot start the VDDK host again: ${errorChain(error)}`);
+        await this.#login.moveOn(this.#process.turn, error);
         this.#process.kill();
         await this.#process.ended;
       }
@@ -326,10 +369,13 @@ export class VddkService implements VddkHost {
     const { logger, program } = this.#options;
     // The old one did not live to remove it.
     await rm(this.#request.socket, { force: true });
-    this.#process = HostProcess.start(program, this.#request, {
+    await this.#login.renewAfterCrash();
+    const started = HostProcess.start(program, this.#request, {
       ...{ memory: this.#memory, libraryPath: join(this.#folder, LIBRARY_PATH), logger },
     });
-    await this.#process.begin({ ...this.#request, disks, cleansUp });
+    this.#process = this.#listened(started);
+    await started.begin({ ...this.#request, login: this.#login.current, disks, cleansUp });
+    if (disks.length > 0) this.#login.noteSuccess(started.turn);
   }
 }
 

@@ -96,7 +96,23 @@ const MEANINGS: Readonly<Record<number, Meaning>> = {
   18000: { text: "the host cannot be reached", kind: UnreachableError, retryable: true },
 };
 
+/** The login is no longer, or was never, known. */
+const LOGIN_REFUSED: readonly number[] = [35, 3050];
+/** Codes that a login may be the reason of, if it is of a kind that the library cannot use: FAIL, INVALID_ARG, NOT_SUPPORTED. */
+const LOGIN_DOUBTED: readonly number[] = [1, 3, 6];
+
+/** Whether another way to log in may help. */
+export function blamesLogin(code: number | undefined, login: "has worked" | "is new"): boolean {
+  if (code === undefined) return false;
+  return LOGIN_REFUSED.includes(code) || (login === "is new" && LOGIN_DOUBTED.includes(code));
+}
+
 const CODES = new WeakMap<VmmountError, number>();
+
+/** Of an error that crossed a border between processes. */
+export function rememberVixCode(error: VmmountError, code: number): void {
+  CODES.set(error, code);
+}
 
 /** Of an error that translatedVix made. */
 export function vixCodeOf(error: VmmountError): number | undefined {

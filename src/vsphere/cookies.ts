@@ -1,3 +1,6 @@
+/** What vCenter and ESXi call the cookie of a login. */
+export const SESSION_COOKIE = "vmware_soap_session";
+
 /**
  * The session cookies of one server. Values are kept and sent back verbatim: the double quotes around the value of
  * `vmware_soap_session` are part of it.
@@ -18,6 +21,10 @@ export class CookieJar {
   headers(): Readonly<Record<string, string>> {
     if (this.#cookies.size === 0) return {};
     return { cookie: [...this.#cookies].map(([name, value]) => `${name}=${value}`).join("; ") };
+  }
+
+  value(name: string): string | undefined {
+    return this.#cookies.get(name);
   }
 
   clear(): void {

@@ -31,6 +31,8 @@ import { openHttpsDisk } from "./https-disk.js";
 import type { VsphereLimits } from "./limits.js";
 import { locate } from "./locate.js";
 import { PropertyCollector } from "./property-collector.js";
+import { currentTime } from "./requests.js";
+import { SESSION_COOKIE } from "./cookies.js";
 import type { Session } from "./session.js";
 import { Snapshots } from "./snapshots.js";
 import type { MoRef } from "./soap-message.js";
@@ -66,6 +68,15 @@ export class Vsphere implements Hypervisor {
     this.#snapshots = new Snapshots({ session, properties: this.#properties, tasks: this.#tasks, limits, logger });
     this.health = new VsphereHealth({ session, properties: this.#properties, identity: parts.identity });
     this.#datastores = new DatastoreClient(parts.http, session, limits);
+  }
+
+  async sessionCookie(givenUp?: AbortSignal): Promise<string | undefined> {
+    const { session, limits } = this.#parts;
+    const tooLong = AbortSignal.timeout(limits.callMs);
+    const signal = givenUp === undefined ? tooLong : AbortSignal.any([tooLong, givenUp]);
+    await translating("Cannot ask whether the session goes on", () => session.call(currentTime(), { signal }));
+    // Whoever names a session outside of HTTP leaves out the quotes of its value.
+    return session.cookies.value(SESSION_COOKIE)?.replace(/^"(.*)"$/, "$1");
   }
 
   async browse(path: string, { signal }: CallOptions): Promise<InventoryEntry[]> {

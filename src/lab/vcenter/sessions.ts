@@ -32,6 +32,7 @@ export class Sessions {
   readonly #tickets = new Map<string, string>();
   readonly #idleMs: () => number;
   readonly #listeners = new Set<(key: string) => void>();
+  readonly #beginListeners = new Set<() => void>();
 
   /** @param users passwords by user name */
   constructor(users: ReadonlyMap<string, string>, idleMs: () => number) {
@@ -42,6 +43,11 @@ export class Sessions {
   /** Told when a session has ended: views, filters and tokens go with it. */
   onEnd(listener: (key: string) => void): void {
     this.#listeners.add(listener);
+  }
+
+  /** Told of a session before its owner is. */
+  onBegin(listener: () => void): void {
+    this.#beginListeners.add(listener);
   }
 
   /** @throws Fault InvalidLogin */
@@ -114,6 +120,7 @@ export class Sessions {
       ...client,
     };
     this.#sessions.set(session.key, session);
+    for (const listener of this.#beginListeners) listener();
     return session;
   }
 

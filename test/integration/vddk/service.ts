@@ -1,24 +1,21 @@
 import { fork } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { mkdir, readdir, writeFile } from "node:fs/promises";
+import { mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import t, { type Test } from "tap";
 import type { BlockSource } from "../../../src/block-source.js";
 import { bytes } from "../../../src/units.js";
 import { findVddk } from "../../../src/vddk/find-library.js";
 import { HotaddLock } from "../../../src/vddk/hotadd-lock.js";
 import type { DiskRequest } from "../../../src/vddk/host-protocol.js";
-import { type OpenOptions, VddkService } from "../../../src/vddk/vddk-service.js";
-import { buildVddkStandIn, VDDK_8, VddkRules } from "../../fixtures/host/vddk-stand-in.js";
-import { recordingLogger } from "../../fixtures/recording-logger.js";
-import { scratch } from "../../fixtures/scratch.js";
+import type { OpenOptions, VddkService } from "../../../src/vddk/vddk-service.js";
+import { PROGRAM } from "../../fixtures/host/command-line.js";
+import { VDDK_8, type VddkRules } from "../../fixtures/host/vddk-stand-in.js";
+import { LibraryService, LOGIN } from "../../fixtures/vddk/library-service.js";
 
-const PROGRAM = fileURLToPath(new URL("../../../dist/main.js", import.meta.url));
 const SECTORS = 1000;
-const LOGIN = { host: "vc.example", port: 443, user: "u", password: "p", thumbprint: "00", vm: "vm-1" };
 const { signal } = new AbortController();
 
 interface Stage {
@@ -29,40 +26,16 @@ interface Stage {
   readonly open: (changes?: Partial<DiskRequest & OpenOptions>) => Promise<BlockSource>;
 }
 
-/** The service over one disk of 1000 sectors, whose every byte is 7; no mount, no server. */
+/** The service over one disk of 1000 sectors, whose every byte is 7. */
 async function stage(t: Test, rules: readonly string[] = [], begin?: AbortSignal): Promise<Stage> {
-  await buildVddkStandIn();
-  const datastores = scratch(t);
-  const folder = join(datastores, "ds1", "vm");
-  await mkdir(folder, { recursive: true });
-  const descriptor = `# Disk DescriptorFile\nversion=1\nCID=fffffffe\nparentCID=ffffffff\ncreateType="vmfs"\n\nRW ${SECTORS} VMFS "vm-flat.vmdk"\n`;
-  await writeFile(join(folder, "vm.vmdk"), descriptor);
-  await writeFile(join(folder, "vm-flat.vmdk"), Buffer.alloc(SECTORS * 512, 7));
-  const file = await VddkRules.write(t, datastores, rules);
-  process.env["VIXDISKLIB_STANDIN_RULES"] = file.path;
-  const { logger, lines } = recordingLogger();
-  const runtimeDir = scratch(t);
-  const options = {
-    library: await findVddk(VDDK_8),
-    configFile: undefined,
-    login: LOGIN,
-    runtimeDir,
-    program: PROGRAM,
-    logger,
-    stallMs: 10_000,
-    allocation: "auto",
-    firstRetryMs: 50,
-  } as const;
-  const service = await VddkService.start(options, begin);
-  t.teardown(() => service[Symbol.asyncDispose]());
-  const request = { name: "scsi0-0", path: "[ds1] vm/vm.vmdk", mode: "nbdssl", snapshot: undefined };
+  const library = await LibraryService.start(t, { rules, signal: begin });
+  const { service, runtimeDir, log } = library;
+  const { request } = await library.disk("vm", Buffer.alloc(SECTORS * 512, 7));
+  const own = { ...request, name: "scsi0-0" };
   return {
-    service,
-    rules: file,
-    runtimeDir,
-    log: () => JSON.stringify(lines),
+    ...{ service, rules: library.rules, runtimeDir, log },
     open: async (changes = {}) =>
-      (await service.open({ ...request, ...changes }, { signal, otherwise: "nothing", ...changes })).source,
+      (await service.open({ ...own, ...changes }, { signal, otherwise: "nothing", ...changes })).source,
   };
 }
 
@@ -122,7 +95,7 @@ void t.test("a host whose daemon was killed cleans up and goes", async (t) => {
   const request = {
     library,
     configFile: undefined,
-    login: LOGIN,
+    login: { ...LOGIN, turn: 0, secret: { kind: "password", password: LOGIN.password } },
     socket,
     sharedBytes: 0,
     depth: 4,

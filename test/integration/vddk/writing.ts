@@ -1,24 +1,20 @@
-import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import t, { type Test } from "tap";
 import { NbdConnection } from "../../../src/nbd/connection.js";
 import type { NbdSink } from "../../../src/nbd/nbd-sink.js";
 import { bytes, KIB, MIB } from "../../../src/units.js";
-import { findVddk } from "../../../src/vddk/find-library.js";
 import type { DiskRequest } from "../../../src/vddk/host-protocol.js";
-import { VddkService } from "../../../src/vddk/vddk-service.js";
+import type { VddkService } from "../../../src/vddk/vddk-service.js";
 import { patternBytes } from "../../fixtures/block/memory.js";
 import { nbdSinkContract } from "../../fixtures/contract/nbd-sink.js";
 import { run, succeed } from "../../fixtures/host/command-line.js";
-import { buildVddkStandIn, VDDK_6, VDDK_8, VddkRules } from "../../fixtures/host/vddk-stand-in.js";
-import { recordingLogger } from "../../fixtures/recording-logger.js";
+import { VDDK_6, VDDK_8, type VddkRules } from "../../fixtures/host/vddk-stand-in.js";
 import { scratch } from "../../fixtures/scratch.js";
 import { failureOf } from "../../fixtures/snapshot-session.js";
+import { LibraryService } from "../../fixtures/vddk/library-service.js";
 
-const PROGRAM = fileURLToPath(new URL("../../../dist/main.js", import.meta.url));
-const LOGIN = { host: "vc.example", port: 443, user: "u", password: "p", thumbprint: "00", vm: "vm-1" };
 const { signal } = new AbortController();
 const MODES = ["modes=hotadd:nbdssl:nbd"];
 const LOST = { name: "DiskIoError", retryable: false, hint: /Open the disk again/ };
@@ -28,58 +24,27 @@ class Stage {
   readonly service: VddkService;
   readonly rules: VddkRules;
   readonly log: () => string;
-  readonly #folder: string;
-  readonly #runtimeDir: string;
+  readonly #library: LibraryService;
   #disks = 0;
 
-  private constructor(
-    parts: Pick<Stage, "service" | "rules" | "log"> & { readonly folder: string; readonly runtimeDir: string },
-  ) {
-    this.service = parts.service;
-    this.rules = parts.rules;
-    this.log = parts.log;
-    this.#folder = parts.folder;
-    this.#runtimeDir = parts.runtimeDir;
+  private constructor(library: LibraryService) {
+    this.service = library.service;
+    this.rules = library.rules;
+    this.log = library.log;
+    this.#library = library;
   }
 
   static async begin(t: Test, libdir: string): Promise<Stage> {
-    await buildVddkStandIn();
-    const datastores = scratch(t);
-    const folder = join(datastores, "ds1", "vm");
-    await mkdir(folder, { recursive: true });
-    const rules = await VddkRules.write(t, datastores, MODES);
-    process.env["VIXDISKLIB_STANDIN_RULES"] = rules.path;
-    const { logger, lines } = recordingLogger();
-    const runtimeDir = scratch(t);
-    const service = await VddkService.start({
-      library: await findVddk(libdir),
-      configFile: undefined,
-      login: LOGIN,
-      runtimeDir,
-      program: PROGRAM,
-      logger,
-      stallMs: 10_000,
-      allocation: "auto",
-      firstRetryMs: 50,
-    });
-    t.teardown(() => service[Symbol.asyncDispose]());
-    return new Stage({ service, rules, log: () => JSON.stringify(lines), folder, runtimeDir });
+    return new Stage(await LibraryService.start(t, { libdir, rules: MODES }));
   }
 
   async disk(content: Uint8Array = new Uint8Array(4 * MIB)): Promise<StageDisk> {
-    const name = `d${++this.#disks}`;
-    const head = '# Disk DescriptorFile\nversion=1\nCID=fffffffe\nparentCID=ffffffff\ncreateType="vmfs"\n';
-    await writeFile(
-      join(this.#folder, `${name}.vmdk`),
-      `${head}\nRW ${content.length / 512} VMFS "${name}-flat.vmdk"\n`,
-    );
-    const flat = join(this.#folder, `${name}-flat.vmdk`);
-    await writeFile(flat, content);
-    const request = { name, path: `[ds1] vm/${name}.vmdk`, mode: "nbdssl", snapshot: undefined };
-    const [host = ""] = (await readdir(this.#runtimeDir)).filter((one) => /^vddk-\w{6}$/.test(one));
-    const socket = join(this.#runtimeDir, host, "nbd");
+    const { runtimeDir } = this.#library;
+    const { request, flat } = await this.#library.disk(`d${++this.#disks}`, content);
+    const [host = ""] = (await readdir(runtimeDir)).filter((one) => /^vddk-\w{6}$/.test(one));
+    const socket = join(runtimeDir, host, "nbd");
     return {
-      ...{ request, flat, socket, uri: `nbd+unix:///${name}?socket=${socket}` },
+      ...{ request, flat, socket, uri: `nbd+unix:///${request.name}?socket=${socket}` },
       open: (changes = {}, own = signal) =>
         this.service.openForWriting(
           { ...request, ...changes, access: "read-write" },
