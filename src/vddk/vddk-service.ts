@@ -109,6 +109,8 @@ export class VddkService implements VddkHost {
   readonly #disks: DiskRequest[] = [];
   /** Disks are, or were, open for writing. */
   #isWriting = false;
+  /** A process that ends now may leave disks attached to this machine, whether they were read or written. */
+  #mayAttach = false;
   readonly #crashes: number[] = [];
   #process: HostProcess;
   /** What is waited for was given up by its user: a host that was killed for it is not started again. */
@@ -212,7 +214,10 @@ export class VddkService implements VddkHost {
       };
       return await this.#unlessAbandoned(signal, () => this.#loggedIn(open));
     };
-    if (request.mode === ATTACHING) await this.cleanUp();
+    if (request.mode === ATTACHING) {
+      await this.cleanUp();
+      this.#mayAttach = true;
+    }
     return await retry(openNow, {
       policy: {
         ...OPENING,
@@ -289,9 +294,12 @@ export class VddkService implements VddkHost {
     this.#isWriting = false;
     // One that is dead, or dies of it, has no disks open; the next one opens none.
     const process = this.#process;
-    await process.close().catch((error: unknown) => {
+    try {
+      await process.close();
+      this.#mayAttach = false;
+    } catch (error) {
       if (process.isRunning) throw error;
-    });
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -360,9 +368,10 @@ export class VddkService implements VddkHost {
   async #replaceProcess(): Promise<void> {
     // The dead one's disks are attached still, unless it had none.
     const start = () => this.#startProcess(this.#disks, { cleansUp: true });
-    if (!this.#disks.some(({ mode }) => mode === ATTACHING) || (await this.#hotadd?.whenAlone(start)) !== true) {
-      await this.#startProcess(this.#disks);
-    }
+    const isCleaned = this.#mayAttach && (await this.#hotadd?.whenAlone(start)) === true;
+    if (!isCleaned) await this.#startProcess(this.#disks);
+    // What was written is opened again by its writer.
+    else this.#mayAttach = this.#disks.some(({ mode }) => mode === ATTACHING);
   }
 
   async #startProcess(disks: readonly DiskRequest[], { cleansUp = false } = {}): Promise<void> {

@@ -250,6 +250,35 @@ void t.test("a library that dies in the middle fails the writer, who opens the d
   await at.set();
 });
 
+void t.test("disks that a writing process leaves attached are detached before the next one opens any", async (t) => {
+  const stage = await Stage.begin(t, VDDK_8);
+  const disk = await stage.disk();
+  const happened = async (): Promise<string[]> =>
+    (await stage.events("cleanup", "open")).map((line) => line.split(" ")[0]!);
+  let sink = await disk.open({ mode: "hotadd" });
+  t.same(await happened(), ["cleanup", "open"]);
+  for (const end of ["SIGKILL", "PANIC"]) {
+    const before = (await happened()).length;
+    await stage.set(end === "PANIC" ? "panic_write=1" : "latency_us=400000");
+    const writing = failureOf(sink.write(new Uint8Array(MIB).fill(1), bytes(0)));
+    await sleep(100);
+    if (end === "SIGKILL") process.kill(stage.service.pid!, "SIGKILL");
+    t.match(await writing, LOST, end);
+    await stage.set();
+    await sink[Symbol.asyncDispose]();
+    sink = await disk.open({ mode: "hotadd" });
+    t.same((await happened()).slice(before), ["cleanup", "open"], end);
+    await sink.write(new Uint8Array(MIB).fill(2), bytes(0), { fua: true });
+  }
+  await sink[Symbol.asyncDispose]();
+  await stage.service.closeDisks();
+  const before = (await happened()).length;
+  process.kill(stage.service.pid!, "SIGKILL");
+  while (!/serves 0 disks again.*serves 0 disks again.*serves 0 disks again/.test(stage.log())) await sleep(20);
+  t.equal((await happened()).length, before, "nothing is attached after the disks were closed");
+  process.env["VIXDISKLIB_STANDIN_RULES"] = at.rules.path;
+});
+
 void t.test("disks that are written are closed with the others", async (t) => {
   await using sink = await (await at.disk()).open();
   const [opens, closes] = [(await at.events("open")).length, (await at.events("close")).length];
