@@ -141,9 +141,9 @@ export class MountSession implements MountedSession {
     await readyToFreeze(vm, hypervisor, context);
     await transports.prepareAccess(signal);
     undo.add("remove the snapshot", () => snapshots.remove());
-    const facts = await betweenHooks(context, vm, hypervisor.snapshots, () =>
-      freeze(hypervisor, snapshots, vm, context),
-    );
+    const hooked = { session, mountPoint: request.mountPoint, vm: identity, settings, journal, logger, onProgress };
+    const create = (): Promise<Frozen> => freeze(hypervisor, snapshots, vm, context);
+    const facts = await betweenHooks(hooked, hypervisor.snapshots, signal, create);
     undo.add("close the disks", () => transports.closeDisks());
     const stack = new BlockStack(request.settings, logger);
     logger.info(`Block stack: ${stack.describe()}`);

@@ -9,6 +9,7 @@ import { FileJournal } from "../snapshot/journal.js";
 import type { JournalRecord, SessionFacts } from "../snapshot/journal-record.js";
 import {
   createdRef,
+  owesHook,
   planRecovery,
   type RecoveryPlan,
   removeSessionSnapshots,
@@ -23,6 +24,7 @@ import { detachLeftDisks, endLeftAccess, type LeftParts } from "./disk-transport
 import { removeEmptyFolder } from "./made-folder.js";
 import { ownerOfMount, sessionOfMount } from "./mount-source.js";
 import type { SessionEntry } from "./session-list.js";
+import { type HookedMount, runOwedHook } from "./snapshot-hooks.js";
 import type { StatePaths } from "./state-paths.js";
 
 /** How the server of an earlier session is reached: logged in for it, or by who is logged in already. */
@@ -67,6 +69,7 @@ export async function recoverSession(entry: SessionEntry, options: RecoverOption
   for await (const record of journal.replay()) records.push(record);
   const plan = planRecovery(records);
   const { facts } = plan;
+  if (facts !== undefined && owesHook(records)) await runOwedHook(hookedMount(entry.id, facts, journal, options));
   if (facts?.mayAttach === true) await detachLeftDisks(leftParts(facts, options));
   // Not journaled: until the journal is erased it says that the snapshot may exist, and looking again is harmless.
   const removed = plan.action === "nothing" ? 0 : await removeThroughServer(entry.id, plan, records, options);
@@ -91,6 +94,18 @@ function outcome(plan: RecoveryPlan, removed: number): string {
 function leftParts(facts: SessionFacts, { server, settings, logger }: RecoverOptions): LeftParts {
   const connect = (): Promise<Connection> => server.connect(facts);
   return { connect, settings, vm: facts.vm.ref, logger, program: process.argv[1] ?? "" };
+}
+
+function hookedMount(
+  session: string,
+  { mountPoint, vm }: SessionFacts,
+  journal: FileJournal,
+  { settings, logger, onProgress }: RecoverOptions,
+): HookedMount {
+  const report = ({ what, percent }: Progress): void => {
+    onProgress(what, percent);
+  };
+  return { session, mountPoint, vm, settings, journal, logger, onProgress: report };
 }
 
 /** The journal of a dead session; undefined when somebody else has just cleaned it up. */

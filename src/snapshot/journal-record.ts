@@ -4,8 +4,8 @@ import { IntegrityError } from "../errors.js";
 import { printable } from "../printable.js";
 import { SNAPSHOT_POLICIES } from "../settings.js";
 
-/** Version 1 knew only the policy automatic; its records are read as well. */
-export const JOURNAL_VERSION = 2;
+/** Version 1 knew only the policy automatic, version 2 none of the user's commands; their records are read as well. */
+export const JOURNAL_VERSION = 3;
 
 /** What a later run needs to find the server and the VM again, without secrets. */
 export const sessionFactsSchema = z.object({
@@ -54,6 +54,9 @@ export type UsedSnapshot = z.infer<typeof usedSnapshotSchema>;
  */
 const eventSchema = z.discriminatedUnion("event", [
   z.object({ event: z.literal("planned"), facts: sessionFactsSchema }),
+  /** The user's command before the snapshot begins: what it stops has to go on, by the command after it. */
+  z.object({ event: z.literal("hook-before") }),
+  z.object({ event: z.literal("hook-after") }),
   z.object({ event: z.literal("creating"), quiesce: z.boolean() }),
   z.object({ event: z.literal("create-failed"), reason: z.string() }),
   z.object({ event: z.literal("created"), snapshot: z.string(), consistency: z.string() }),
@@ -69,7 +72,7 @@ const eventSchema = z.discriminatedUnion("event", [
 export type JournalEvent = z.infer<typeof eventSchema>;
 
 const envelopeSchema = z.object({
-  v: z.union([z.literal(1), z.literal(JOURNAL_VERSION)]),
+  v: z.union([z.literal(1), z.literal(2), z.literal(JOURNAL_VERSION)]),
   seq: z.number().int().nonnegative(),
   session: z.string(),
   time: z.string(),

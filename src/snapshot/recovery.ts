@@ -48,6 +48,8 @@ export function planRecovery(records: readonly JournalRecord[]): RecoveryPlan {
       case "serving":
         wasServed = true;
         break;
+      case "hook-before":
+      case "hook-after":
       case "unmounting":
       case "removing":
         break;
@@ -64,6 +66,11 @@ export function planRecovery(records: readonly JournalRecord[]): RecoveryPlan {
     case "manual":
       return { action: "nothing", facts };
   }
+}
+
+/** Whether the user's command before the snapshot was begun, and the one after it has not run since. */
+export function owesHook(records: readonly JournalRecord[]): boolean {
+  return records.findLast(({ event }) => event.startsWith("hook-"))?.event === "hook-before";
 }
 
 export interface RecoveryOptions extends TaskOptions {

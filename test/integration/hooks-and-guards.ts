@@ -6,8 +6,9 @@ import { GIB, MIB } from "../../src/units.js";
 import type { SessionStatus } from "../../src/mount/control-protocol.js";
 import { addMachine } from "../fixtures/host/lab-machine.js";
 import { labDirectory, labIn } from "../fixtures/host/lab-host.js";
-import { ProxyHost } from "../fixtures/host/proxy-host.js";
+import { NOTHING_LEFT, ProxyHost } from "../fixtures/host/proxy-host.js";
 import { nothingLeft, refused } from "../fixtures/host/refusals.js";
+import { until } from "../fixtures/host/until.js";
 
 /** What happens around the snapshot: the user's commands, and the looks at storage and older snapshots before it. */
 const HOSTILE = `$(touch PWNED); "db" 'ü'`;
@@ -117,6 +118,31 @@ void t.test("after a snapshot that fails the command after runs too; its own fai
   t.match(ended.stderr, /warning: The command after the snapshot of .* ended with exit code 4/);
   t.equal((await host.vmmount(["umount", host.mountPoint])).code, 0);
   await nothingLeft(t, host, lab);
+});
+
+void t.test("a mount that dies between the commands: who recovers it runs the second one, once", async (t) => {
+  const { host, seen, before, after } = await hostWithHooks(t);
+  const options = ["--before-snapshot", before, "--after-snapshot", after];
+  const died = async (): Promise<void> => {
+    const known = (await seen()).length;
+    lab.rules.add({ match: { method: "CreateSnapshotEx_Task" }, action: { kind: "taskDuration", ms: 3000 } });
+    const mount = host.vmmount(["mount", uuid, host.mountPoint, ...options]);
+    await until("the snapshot is being made", async () => (await seen()).length > known);
+    for (const pid of await host.daemons()) process.kill(pid, "SIGKILL");
+    t.not((await mount).code, 0);
+    lab.rules.clear();
+  };
+  const results = async (): Promise<unknown[]> => (await seen()).map((facts) => facts.get("VMMOUNT_RESULT"));
+  await died();
+  const told = await host.vmmount(["umount", "--all"]);
+  t.match(told, { code: 0, stderr: /command after the snapshot of .* has not run.*hooks\.after_snapshot is not/ });
+  t.same(await results(), [undefined], "a journal holds no commands");
+  await died();
+  t.match(await host.vmmount(["umount", "--all"], { env: { VMMOUNT_AFTER_SNAPSHOT: after } }), { code: 0 });
+  t.same(await results(), [undefined, undefined, "failed"]);
+  // Killed daemons did not log out.
+  t.same([db.snapshots, await host.leftovers()], [[], NOTHING_LEFT]);
+  lab.expireSessions();
 });
 
 void t.test(

@@ -2,7 +2,12 @@ import { createHash } from "node:crypto";
 import fc from "fast-check";
 import t from "tap";
 import { IntegrityError } from "../../../src/errors.js";
-import { decodeRecord, encodeRecord, type JournalRecord } from "../../../src/snapshot/journal-record.js";
+import {
+  decodeRecord,
+  encodeRecord,
+  JOURNAL_VERSION,
+  type JournalRecord,
+} from "../../../src/snapshot/journal-record.js";
 import { holds } from "../../fixtures/property.js";
 import { sessionFacts } from "../../fixtures/snapshot-facts.js";
 
@@ -65,7 +70,7 @@ function whole(value: unknown): string {
 
 void t.test("decodeRecord() refuses a whole record of a form that it does not know", (t) => {
   const forms: unknown[] = [
-    { ...PLANNED, v: 3 },
+    { ...PLANNED, v: JOURNAL_VERSION + 1 },
     { ...PLANNED, v: "1" },
     { ...PLANNED, seq: -1 },
     { ...PLANNED, event: "melted" },

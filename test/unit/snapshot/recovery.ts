@@ -3,7 +3,7 @@ import { UnreachableError } from "../../../src/errors.js";
 import type { Hypervisor } from "../../../src/hypervisor.js";
 import type { JournalEvent, JournalRecord } from "../../../src/snapshot/journal-record.js";
 import { describeOwnership, snapshotName } from "../../../src/snapshot/ownership.js";
-import { planRecovery, removeSessionSnapshots, removeUsedSnapshot } from "../../../src/snapshot/recovery.js";
+import { owesHook, planRecovery, removeSessionSnapshots, removeUsedSnapshot } from "../../../src/snapshot/recovery.js";
 import { journaledUse } from "../../../src/snapshot/used-snapshot.js";
 import { MemoryServer, memoryVm } from "../../fixtures/memory-hypervisor.js";
 import { recordingLogger } from "../../fixtures/recording-logger.js";
@@ -47,6 +47,25 @@ void t.test("a snapshot that is still being made when its session died is waited
   const { logger } = recordingLogger();
   t.equal(await removeSessionSnapshots(SESSION, FACTS, hypervisor, { signal, logger, unprovable: "forget" }), 1);
   t.equal(vm.snapshots.size, 0);
+});
+
+void t.test("the user's second command is owed from the beginning of the first until it has run", (t) => {
+  const before: JournalEvent = { event: "hook-before" };
+  const after: JournalEvent = { event: "hook-after" };
+  const cases: [events: JournalEvent[], owes: boolean][] = [
+    [[], false],
+    [[PLANNED, CREATING], false],
+    [[PLANNED, before], true],
+    [[PLANNED, before, CREATING, CREATED], true],
+    [[PLANNED, before, CREATING, FAILED, after], false],
+    [[PLANNED, before, CREATING, CREATED, after, SERVING], false],
+  ];
+  for (const [events, owes] of cases) {
+    t.equal(owesHook(records(events)), owes, events.map(({ event }) => event).join(", "));
+    const withoutHooks = events.filter((event) => event !== before && event !== after);
+    t.strictSame(planRecovery(records(events)), planRecovery(records(withoutHooks)), "the snapshot is another matter");
+  }
+  t.end();
 });
 
 void t.test("planRecovery() looks for a snapshot exactly when one may exist, after a crash at every step", (t) => {
