@@ -4,6 +4,7 @@ import pLimit from "p-limit";
 import type { ConfiguredServer } from "../config.js";
 import { BusyError, errorFacts, RefusedError } from "../errors.js";
 import { tryLock } from "../libc.js";
+import { unwritable } from "../unwritable.js";
 import { chooseServer } from "../mount/connection.js";
 import { Logins } from "./logins.js";
 import type { GcReport, GcRow } from "./report.js";
@@ -72,7 +73,10 @@ async function scanned(server: ConfiguredServer, site: GcSite): Promise<Scanned>
 async function lockRun({ paths }: GcOptions): Promise<FileHandle> {
   await paths.prepare();
   await mkdir(paths.locks, { recursive: true, mode: 0o700 });
-  const file = await open(join(paths.locks, "gc.lock"), "a", 0o600);
+  const path = join(paths.locks, "gc.lock");
+  const file = await open(path, "a", 0o600).catch((error: unknown) => {
+    throw unwritable({ doing: `make a lock in "${paths.locks}"`, setting: "runtime.dir" }, error);
+  });
   if (tryLock(file.fd)) return file;
   await file.close();
   throw new BusyError("Cannot clean up: another vmmount gc is at work", { retryable: true, hint: "Wait for its end" });

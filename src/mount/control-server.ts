@@ -2,6 +2,7 @@ import { chmod, rm } from "node:fs/promises";
 import { createServer, type Server, type Socket } from "node:net";
 import { errorFacts, UsageError } from "../errors.js";
 import type { Logger } from "../log.js";
+import { unwritable } from "../unwritable.js";
 import {
   ALIVE_INTERVAL_MS,
   type ControlMessage,
@@ -64,7 +65,9 @@ export class ControlServer implements AsyncDisposable {
       });
     });
     await new Promise<void>((resolve, reject) => {
-      server.once("error", reject);
+      server.once("error", (error) => {
+        reject(unwritable({ doing: `listen at "${path}"`, setting: "runtime.dir" }, error));
+      });
       server.listen(path, resolve);
     });
     // A connection that cannot be accepted (no descriptor left) costs that client, never the mount.

@@ -1,5 +1,6 @@
 import { closeSync, openSync, readdirSync, rmSync, statSync, writeSync } from "node:fs";
 import { join } from "node:path";
+import { unwritable } from "../unwritable.js";
 
 /** Logs of ended sessions are kept for support: at 0.1 to 10 MB each this is at most a few hundred megabytes. */
 const LOGS_KEPT = 50;
@@ -8,8 +9,13 @@ const LOGS_KEPT = 50;
 export class DaemonLog {
   #fd: number | undefined;
 
+  /** @throws VmmountError "space" on a full disk: there will be no journal either; ConfigError */
   constructor(path: string) {
-    this.#fd = openSync(path, "a", 0o600);
+    try {
+      this.#fd = openSync(path, "a", 0o600);
+    } catch (error) {
+      throw unwritable({ doing: `make log file "${path}"`, setting: "state.dir" }, error);
+    }
   }
 
   /** Does nothing after `close`: the descriptor may be another file by then. */

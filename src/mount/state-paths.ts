@@ -1,8 +1,9 @@
 import { randomInt } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { ConfigError, RefusedError } from "../errors.js";
+import { ConfigError } from "../errors.js";
 import type { Settings } from "../settings.js";
+import { unwritable } from "../unwritable.js";
 import { refuseForeignDirectory } from "./directory-owner.js";
 
 /** Crockford's base 32 without letters that look like digits: read over the phone at night. */
@@ -21,6 +22,16 @@ export function isSessionId(text: string): boolean {
 
 /** A unix socket's path has 108 bytes with its final zero (unix(7)). */
 const SOCKET_PATH_BYTES_MAX = 107;
+
+async function makeDirectory(path: string): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    // What Node says in place of ENOSPC when it makes parents too.
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+    await mkdir(path, { mode: 0o700 });
+  }
+}
 
 /** Where everything of a session lives; directories that we make are 0700, files 0600. */
 export class StatePaths {
@@ -57,7 +68,7 @@ export class StatePaths {
   }
 
   /**
-   * @throws ConfigError when a directory cannot be made or the socket's path would be too long; RefusedError when the
+   * @throws VmmountError "space", ConfigError when a directory cannot be made or the socket's path would be too long; RefusedError when the
    *   runtime directory is somebody else's
    */
   async prepare(): Promise<void> {
@@ -66,16 +77,14 @@ export class StatePaths {
       throw new ConfigError(`Cannot use runtime.dir "${this.#runtime}": its path is too long for a unix socket`);
     }
     for (const path of [this.#state, this.sessions, this.logs, this.#runtime, this.locks]) {
+      const isRuntime = path === this.#runtime || path === this.locks;
       try {
         // One that exists keeps its mode: state.dir may name a directory that others need, such as /tmp.
-        await mkdir(path, { recursive: true, mode: 0o700 });
-        if (path === this.#runtime || path === this.locks) await refuseForeignDirectory(path);
+        await makeDirectory(path);
+        if (isRuntime) await refuseForeignDirectory(path);
       } catch (error) {
-        if (error instanceof RefusedError) throw error;
-        throw new ConfigError(`Cannot use directory "${path}": ${(error as Error).message}`, {
-          cause: error,
-          hint: "Set state.dir and runtime.dir to directories of yours",
-        });
+        const doing = `use directory "${path}"`;
+        throw unwritable({ doing, setting: isRuntime ? "runtime.dir" : "state.dir" }, error);
       }
     }
   }

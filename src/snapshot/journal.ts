@@ -2,6 +2,7 @@ import { constants } from "node:fs";
 import { type FileHandle, mkdir, open, readFile, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import { IntegrityError, NotFoundError } from "../errors.js";
+import { unwritable, type UnwritableFile } from "../unwritable.js";
 import { holdJournal } from "./lock.js";
 import {
   decodeRecord,
@@ -16,7 +17,7 @@ const JOURNAL_BYTES_MAX = 1024 * 1024;
 
 /** What one snapshot session did and is about to do. */
 export interface Journal extends AsyncDisposable {
-  /** Resolves when the record is on disk. */
+  /** Resolves when the record is on disk. @throws VmmountError "space" when that is full */
   append(event: JournalEvent): Promise<void>;
   /** All records in order; a torn last record (a crash in mid-write) is left out. */
   replay(): AsyncIterable<JournalRecord>;
@@ -46,10 +47,10 @@ export class FileJournal implements Journal {
   /**
    * Makes the journal of a new session, mode 0600 in a 0700 directory, and holds its lock for as long as it is open;
    * the name is on disk when it resolves.
+   * @throws VmmountError "space" on a full disk, ConfigError when the system refuses for another reason
    */
   static async create(path: string, session: string): Promise<FileJournal> {
-    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-    const file = await open(path, "ax+", 0o600);
+    const file = await makeFile(path);
     try {
       await holdJournal(file.fd);
       await syncDirectory(dirname(path));
@@ -90,8 +91,7 @@ export class FileJournal implements Journal {
         ...event,
       });
       this.#isTorn = true;
-      await this.#file.appendFile(line);
-      await this.#file.datasync();
+      await this.#write(line);
       this.#isTorn = false;
       this.#length += Buffer.byteLength(line);
       this.#next++;
@@ -99,6 +99,15 @@ export class FileJournal implements Journal {
     // The caller gets the failure; the next append must not fail because of it.
     this.#tail = written.catch(() => undefined);
     return written;
+  }
+
+  async #write(line: string): Promise<void> {
+    try {
+      await this.#file.appendFile(line);
+      await this.#file.datasync();
+    } catch (error) {
+      throw unwritable(inStateDir(`write the journal of session ${this.#session}`, this.#path), error);
+    }
   }
 
   async *replay(): AsyncIterable<JournalRecord> {
@@ -145,12 +154,28 @@ async function readWhole(path: string): Promise<{ records: JournalRecord[]; byte
   return { records, bytes: start };
 }
 
+/** With its directory. */
+async function makeFile(path: string): Promise<FileHandle> {
+  try {
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    return await open(path, "ax+", 0o600);
+  } catch (error) {
+    throw unwritable(inStateDir("make a journal", path), error);
+  }
+}
+
+function inStateDir(doing: string, path: string): UnwritableFile {
+  return { doing: `${doing} in "${dirname(path)}"`, setting: "state.dir" };
+}
+
 /** Never makes one: a session that has ended must not come back as an empty journal. */
 async function openExisting(path: string, session: string): Promise<FileHandle> {
   try {
     return await open(path, constants.O_RDWR | constants.O_APPEND);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") {
+      throw unwritable(inStateDir(`open the journal of session ${session}`, path), error);
+    }
     throw new NotFoundError(`Cannot open the journal of session ${session}: the session has ended`, { cause: error });
   }
 }

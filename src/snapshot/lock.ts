@@ -6,6 +6,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { z } from "zod";
 import { BusyError, NotFoundError } from "../errors.js";
 import { tryLock } from "../libc.js";
+import { unwritable } from "../unwritable.js";
 
 const holderSchema = z.object({
   session: z.string(),
@@ -35,7 +36,7 @@ export class VmLock implements AsyncDisposable {
     readonly holder: LockHolder;
   }): Promise<VmLock> {
     const { directory, vm, vmName, holder } = options;
-    return VmLock.#take(join(directory, lockName(vm)), holder, (other) => vmBusy(vmName, other));
+    return VmLock.#take(directory, lockName(vm), holder, (other) => vmBusy(vmName, other));
   }
 
   /**
@@ -44,20 +45,27 @@ export class VmLock implements AsyncDisposable {
    * @throws BusyError naming the other session and its process
    */
   static async takeMountPoint(directory: string, holder: LockHolder): Promise<VmLock> {
-    const path = join(directory, lockName(`mount point ${holder.mountPoint}`));
-    return VmLock.#take(path, holder, (other) => mountPointBusy(holder.mountPoint, other));
+    const name = lockName(`mount point ${holder.mountPoint}`);
+    return VmLock.#take(directory, name, holder, (other) => mountPointBusy(holder.mountPoint, other));
   }
 
   static async #take(
-    path: string,
+    directory: string,
+    name: string,
     holder: LockHolder,
     busy: (other: LockHolder | undefined) => BusyError,
   ): Promise<VmLock> {
-    const file = await open(path, "a+", 0o600);
+    const path = join(directory, name);
+    const file = await open(path, "a+", 0o600).catch((error: unknown) => {
+      throw unwritable({ doing: `make a lock in "${directory}"`, setting: "runtime.dir" }, error);
+    });
     try {
       if (!tryLock(file.fd)) throw busy(await readHolder(path));
-      await file.truncate(0);
-      await file.appendFile(JSON.stringify(holder));
+      // Only others read it, to tell who we are: on a full disk they do without.
+      await file
+        .truncate(0)
+        .then(() => file.appendFile(JSON.stringify(holder)))
+        .catch(() => undefined);
       return new VmLock(file);
     } catch (error) {
       await file.close();

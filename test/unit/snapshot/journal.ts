@@ -95,11 +95,11 @@ void t.test("a write that failed half-way does not damage the records around it"
   await journal.append({ event: "planned", facts: sessionFacts() });
   writeFileSync(join(disk, "ballast"), Buffer.alloc(8192));
   const long = { event: "leftover", reason: "x".repeat(10_000) } as const;
-  await t.rejects(journal.append(long), { code: "ENOSPC" });
+  await t.rejects(journal.append(long), { exit: "space", cause: { code: "ENOSPC" } });
   t.ok(statSync(path).size > 4096, "half of the record is there");
   await journal.append({ event: "creating", quiesce: false });
   t.match(await readJournal(path), [{ event: "planned" }, { event: "creating", seq: 1 }]);
-  await t.rejects(journal.append(long), { code: "ENOSPC" });
+  await t.rejects(journal.append(long), { exit: "space", cause: { code: "ENOSPC" } });
   rmSync(join(disk, "ballast"));
   await journal.append(long);
   t.match(await readJournal(path), [{ event: "planned" }, { event: "creating" }, { event: "leftover", seq: 2 }]);
@@ -117,7 +117,7 @@ void t.test("a journal that cannot be made leaves nothing open", async (t) => {
   const directory = scratch(t);
   const path = join(directory, "a.journal");
   writeFileSync(path, "");
-  await t.rejects(FileJournal.create(path, ID), { code: "EEXIST" });
+  await t.rejects(FileJournal.create(path, ID), { exit: "config", cause: { code: "EEXIST" } });
   chmodSync(path, 0o600);
   await using journal = await FileJournal.open(path, ID);
   await journal.append({ event: "removed" });
