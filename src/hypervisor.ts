@@ -259,8 +259,8 @@ export interface Hypervisor extends AsyncDisposable {
   removeSnapshot(snapshot: string, options: TaskOptions): Promise<void>;
 
   /**
-   * Snapshots, and what a half removal left of them, whose VM is gone: `removeSnapshot` removes them. None where a
-   * snapshot goes with its VM.
+   * Snapshots, and what a half removal left of them, that no VM lists, as when it is gone: `removeSnapshot` removes them.
+   * None where a snapshot goes with its VM.
    */
   listOrphans(options: CallOptions): Promise<Snapshot[]>;
 

@@ -8,7 +8,7 @@ import { unwritable } from "../unwritable.js";
 import { chooseServer } from "../mount/connection.js";
 import { Logins } from "./logins.js";
 import type { GcReport, GcRow } from "./report.js";
-import { GcServer } from "./server.js";
+import { GcServer, type ScanSite } from "./server.js";
 import { collectSession, deadSessions } from "./sessions.js";
 import type { GcOptions, GcSite } from "./site.js";
 
@@ -33,8 +33,9 @@ export async function collectGarbage(
   const site: GcSite = { ...options, logins };
   const sessions = await deadSessions(site);
   const turn = pLimit(SERVERS_MAX);
-  const scan = (): Promise<Scanned[]> => Promise.all(servers.map((server) => turn(() => scanned(server, site))));
-  let found = await scan();
+  const scan = (told: ReadonlySet<string>): Promise<Scanned[]> =>
+    Promise.all(servers.map((server) => turn(() => scanned(server, { ...site, told }))));
+  let found = await scan(new Set(sessions.map(({ id }) => id)));
   const count =
     sessions.length + found.reduce((sum, one) => sum + ("found" in one ? (one.found?.plannedCount(site) ?? 0) : 0), 0);
   if (lock !== undefined && count > 0 && !(await confirm(count))) {
@@ -43,12 +44,16 @@ export async function collectGarbage(
   const rows: GcRow[] = [];
   for (const entry of sessions) rows.push(await collectSession(entry, site));
   // What the sessions had left is gone: it must not be told twice.
-  if (lock !== undefined && sessions.length > 0) found = await scan();
+  if (lock !== undefined && sessions.length > 0) found = await scan(notEnded(rows));
   for (const one of found) {
     if (!("found" in one)) rows.push(one);
     else if (one.found !== undefined) rows.push(...(await one.found.collect(site)));
   }
   return { dryRun: options.dryRun, rows };
+}
+
+function notEnded(rows: readonly GcRow[]): ReadonlySet<string> {
+  return new Set(rows.filter(({ action }) => action !== "removed").map(({ name }) => name));
 }
 
 /** @throws UsageError for a name that is not configured */
@@ -58,7 +63,7 @@ function chosenServers({ config, choice, servers }: GcOptions): ConfiguredServer
   return [...new Set(names)].map((name) => chooseServer(config, name, choice));
 }
 
-async function scanned(server: ConfiguredServer, site: GcSite): Promise<Scanned> {
+async function scanned(server: ConfiguredServer, site: ScanSite): Promise<Scanned> {
   try {
     return { server, found: await GcServer.scan(server, site) };
   } catch (error) {

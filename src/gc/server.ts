@@ -20,12 +20,18 @@ interface SeenVm {
   readonly needsConsolidation: boolean;
 }
 
+export interface ScanSite extends GcSite {
+  /** Sessions of this host's journal that have rows of their own: a snapshot of theirs gets one only when it is removed. */
+  readonly told: ReadonlySet<string>;
+}
+
 /** What one server has, judged; nothing is changed before `collect`. */
 export class GcServer {
   readonly #connection: Connection;
   readonly #hypervisor: Hypervisor;
   readonly #clocks: () => Clocks;
   readonly #seen: readonly SeenVm[];
+  readonly #told: ReadonlySet<string>;
   readonly #rows: GcRow[] = [];
 
   private constructor(
@@ -33,10 +39,12 @@ export class GcServer {
     hypervisor: Hypervisor,
     clocks: () => Clocks,
     looks: readonly (SeenVm | UnseenVm)[],
+    told: ReadonlySet<string>,
   ) {
     this.#connection = connection;
     this.#hypervisor = hypervisor;
     this.#clocks = clocks;
+    this.#told = told;
     this.#seen = looks.filter((one): one is SeenVm => !("failure" in one));
     for (const one of looks) if ("failure" in one) this.#tellUnseen(one);
   }
@@ -51,7 +59,7 @@ export class GcServer {
    * Looks at every VM of the server; undefined for a folder of VMs, which has no snapshots.
    * @throws UnreachableError, AuthError and what else keeps it from being asked
    */
-  static async scan(server: ConfiguredServer, site: GcSite): Promise<GcServer | undefined> {
+  static async scan(server: ConfiguredServer, site: ScanSite): Promise<GcServer | undefined> {
     if (isDirUrl(server.url)) return undefined;
     const connection = await prepareConnection(server, site.choice);
     const hypervisor = await site.logins.to(connection);
@@ -66,12 +74,15 @@ export class GcServer {
       return { vm, isOrphan: false, marked, needsConsolidation: needs };
     };
     const seen = await lookAtEach(vms, look, site.signal);
-    return new GcServer(connection, hypervisor, clocks, [...seen, ...(await orphans(hypervisor, clocks, site))]);
+    const looks = [...seen, ...(await orphans(hypervisor, clocks, site))];
+    return new GcServer(connection, hypervisor, clocks, looks, site.told);
   }
 
   /** How many snapshots would go, and VMs be consolidated. */
   plannedCount(site: Pick<GcSite, "consolidate">): number {
-    const snapshots = this.#seen.flatMap(({ marked }) => marked).filter(({ verdict }) => verdict.act === "remove");
+    const snapshots = this.#seen
+      .flatMap(({ marked }) => marked)
+      .filter((marked) => marked.verdict.act === "remove" && !this.#isTold(marked));
     const vms = site.consolidate ? this.#seen.filter(({ needsConsolidation: needs }) => needs) : [];
     return snapshots.length + vms.length;
   }
@@ -85,9 +96,14 @@ export class GcServer {
     return this.#rows;
   }
 
+  #isTold({ classified }: MarkedSnapshot): boolean {
+    return classified.class === "dead-local" && this.#told.has(classified.mark?.session ?? "");
+  }
+
   async #collectSnapshot({ vm, isOrphan }: SeenVm, marked: MarkedSnapshot, site: GcSite): Promise<void> {
     const { snapshot, classified, ageMs, verdict } = marked;
     const tell = (action: GcAction, reason: string): void => {
+      if (action !== "removed" && this.#isTold(marked)) return;
       this.#rows.push({
         kind: "snapshot",
         server: this.#connection.name,
@@ -159,7 +175,13 @@ export class GcServer {
 async function orphans(hypervisor: Hypervisor, clocks: () => Clocks, site: GcSite): Promise<SeenVm[]> {
   return (await markedOrphans(hypervisor, clocks, site)).map((marked) => {
     const { ref, name } = marked.snapshot;
-    const gone = { ref, name: `a deleted VM (${name})`, path: "", instanceUuid: undefined, biosUuid: undefined };
+    const gone = {
+      ref,
+      name: `a deleted VM or disk (${name})`,
+      path: "",
+      instanceUuid: undefined,
+      biosUuid: undefined,
+    };
     return {
       vm: { ...gone, powerState: "off", addresses: [] },
       isOrphan: true,

@@ -44,14 +44,27 @@ export async function listSnapshots(
   return [...sorted, ...[...halves.values()].filter(({ snapshot }) => !known.has(snapshot)).map(toHalfRemoved)];
 }
 
-/** Snapshots whose VM was deleted: their records and disks stay. @throws XapiFault */
+/**
+ * Snapshots whose VM was deleted, since their records and disks stay, and what half removals left that hangs on no disk of
+ * a VM, so that no look at a VM shows it. @throws XapiFault
+ */
 export async function listOrphans(xapi: Calls, options: CallOptions): Promise<Snapshot[]> {
-  const [vms, marked] = await Promise.all([recordsOf(xapi.call.bind(xapi), "VM", options), markedDisks(xapi, options)]);
+  const call = xapi.call.bind(xapi);
+  const [vms, vdis] = await Promise.all([recordsOf(call, "VM", options), recordsOf(call, "VDI", options)]);
   const uuids = new Set([...vms.values()].map((record) => text(record, "uuid")));
   const whole = [...vms.values()]
     .filter((record) => isSet(record, "is_a_snapshot") && !vms.has(text(record, "snapshot_of")))
     .map((record) => toSnapshot(record, 1));
-  const halves = marked.map(({ mark }) => mark).filter(({ vm, snapshot }) => !uuids.has(vm) && !uuids.has(snapshot));
+  const isOnVm = (vdi: XapiRecord, uuid: string): boolean => {
+    const vm = [...vms.values()].find((record) => text(record, "uuid") === uuid);
+    const source = vdis.get(text(vdi, "snapshot_of"));
+    if (vm === undefined || source === undefined) return false;
+    return references(source, "VBDs").some((vbd) => references(vm, "VBDs").includes(vbd));
+  };
+  const halves = [...vdis.values()].flatMap((vdi) => {
+    const mark = readMark(vdi);
+    return mark === undefined || uuids.has(mark.snapshot) || isOnVm(vdi, mark.vm) ? [] : [mark];
+  });
   return [...whole, ...new Map(halves.map((mark) => [mark.snapshot, toHalfRemoved(mark)])).values()];
 }
 
