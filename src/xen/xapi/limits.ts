@@ -15,6 +15,7 @@ export interface XenLimits extends HttpLimits {
   readonly logoutMs: number;
   readonly cancelMs: number;
   readonly taskPollMs: number;
+  readonly eventsApartMs: number;
   readonly requestBytesMax: number;
   readonly responseBytesMax: number;
   readonly errorBodyBytesMax: number;
@@ -54,6 +55,9 @@ export const XEN_LIMITS: XenLimits = {
   cancelMs: 15_000,
   // Distance of polls where the server has no usable event.from.
   taskPollMs: 1_000,
+  // Between two event.from: one that the server never holds, or a task with a progress for every block, is no reason to ask
+  // all the time.
+  eventsApartMs: 50,
   // XAPI answers a larger request with "500 Internal Error".
   requestBytesMax: 300 * KIB,
   // Some thousand VMs with their disks: records have 2 to 4 KiB each.

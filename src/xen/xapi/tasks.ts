@@ -104,13 +104,16 @@ export class Tasks {
 
   async #watch(ref: string, options: TaskCall): Promise<XapiRecord> {
     for (let token = ""; ;) {
+      const began = performance.now();
       const events = this.#hasEvents ? await this.#events(ref, token, options.signal) : undefined;
-      if (events === undefined) await delay(this.#limits.taskPollMs, undefined, { signal: options.signal });
+      const { taskPollMs, eventsApartMs } = this.#limits;
+      const waitMs = events === undefined ? taskPollMs : eventsApartMs - (performance.now() - began);
       // Without news as well: the token may be of a master that is gone.
       const last = events?.records.at(-1);
       const task = last === undefined ? await this.#poll(ref, options) : ended(last, options);
       if (task !== undefined) return task;
       token = events?.token ?? "";
+      if (waitMs > 0) await delay(waitMs, undefined, { signal: options.signal });
     }
   }
 

@@ -3,6 +3,7 @@ import t, { type Test } from "tap";
 import { errorFacts } from "../../../src/errors.js";
 import type { Hypervisor } from "../../../src/hypervisor.js";
 import { connectXen } from "../../../src/xen/connect.js";
+import { XEN_LIMITS } from "../../../src/xen/xapi/limits.js";
 import { recordingLogger } from "../../fixtures/recording-logger.js";
 import { connectToPool } from "../../fixtures/xen/connect-to-pool.js";
 import { testPool } from "../../fixtures/xen/lab-pool.js";
@@ -54,6 +55,20 @@ await t.test("a host that is no master, of which alone a fingerprint is pinned",
   const facts = await failure(connectXen({ ...login, url: lab.urlOf(0), tls: { fingerprint, insecure: false } }));
   t.match(facts, { kind: "UnreachableError", retryable: false, hint: /every host of the pool.*ca_file/ });
   await lab.moveMaster(0);
+});
+
+await t.test("a server that never holds a question for news is not asked all the time", async (t) => {
+  await using server = await connectToPool(pool, { limits: { waitSeconds: 0.0001 } });
+  const durationMs = 1_000;
+  lab.rules.add({ match: { method: "VM.snapshot" }, count: 1, action: { kind: "taskDuration", ms: durationMs } });
+  t.teardown(() => {
+    lab.rules.clear();
+  });
+  lab.traffic.reset();
+  const snapshot = await server.createSnapshot(uuid, SPEC, { signal });
+  const asked = lab.traffic.report().methods["event.from"] ?? 0;
+  t.ok(asked > 2 && asked <= durationMs / XEN_LIMITS.eventsApartMs + 5, `${asked} questions`);
+  await server.removeSnapshot(snapshot.ref, { signal });
 });
 
 await t.test("a master that died is replaced by whoever is it now", async (t) => {
