@@ -152,7 +152,7 @@ void t.test("a person is asked once, and may say no", async (t) => {
   };
   for (const no of ["n\n", "\n", "what?\n"]) {
     const ended = await onTerminal("gc", no);
-    t.match(ended.stdout, /Clean up \d leftovers?\? \[y\/N\]/);
+    t.match(ended.stdout, /Clean up 1 leftover\? \[y\/N\]/);
     checkRefusal(
       t,
       { ...ended, stderr: `${lastLine(ended.stdout)}\n`, stdout: "" },
