@@ -6,7 +6,8 @@ import { serverRetryPolicy } from "../settings.js";
 import { consolidated } from "../snapshot/consolidation.js";
 import type { Clocks } from "./age.js";
 import { markedOrphans, type MarkedSnapshot, markedSnapshots } from "./marked-snapshots.js";
-import { type GcSite, withLockedVm } from "./site.js";
+import { withLockedVm } from "../mount/vm-turn.js";
+import type { GcSite } from "./site.js";
 
 export interface Doomed {
   readonly vm: VmIdentity;
@@ -57,7 +58,8 @@ export async function removeMarked(
   const onRetry = ({ message }: Error, attempt: number, waitMs: number): void => {
     logger.warn(`${message}; attempt ${attempt + 1} follows in ${(waitMs / 1000).toFixed(0)} s`);
   };
-  return await withLockedVm(vm, url, site, () =>
+  const waiting = { signal, onProgress: site.onProgress, cleanerMs: timeoutMs };
+  return await withLockedVm(vm, url, { paths: site.paths, waiting }, () =>
     retry(remove, { policy: serverRetryPolicy(config.settings), signal, onRetry }),
   );
 }

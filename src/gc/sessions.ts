@@ -1,8 +1,8 @@
-import { BusyError, errorChain } from "../errors.js";
-import { recoverSession } from "../mount/recover-session.js";
+import { errorChain } from "../errors.js";
+import { recoverInTurn } from "../mount/recover-in-turn.js";
 import { listSessions, type SessionEntry } from "../mount/session-list.js";
 import type { GcAction, GcRow } from "./report.js";
-import { type GcSite, withLockedVm } from "./site.js";
+import type { GcSite } from "./site.js";
 
 /** Sessions of this host's journals that have no process any more. */
 export async function deadSessions({ paths }: Pick<GcSite, "paths">): Promise<SessionEntry[]> {
@@ -32,23 +32,12 @@ export async function collectSession(entry: SessionEntry, site: GcSite): Promise
   const on = entry.facts === undefined ? "" : ` on "${entry.facts.mountPoint}"`;
   if (dryRun) return row("would-remove", `its mount daemon${on} is gone`);
   try {
-    return row("removed", await recover(entry, site));
+    const { config, logins } = site;
+    const options = { ...site, settings: config.settings, server: logins.earlier, force: false };
+    return row("removed", await recoverInTurn(entry, options));
   } catch (error) {
     signal.throwIfAborted();
     logger.debug("Cannot recover the session", { session: entry.id, error: errorChain(error) });
     return row("failed", error instanceof Error ? error.message : String(error));
-  }
-}
-
-async function recover(entry: SessionEntry, site: GcSite): Promise<string> {
-  const { facts } = entry;
-  const { config, logins } = site;
-  const options = { ...site, settings: config.settings, server: logins.earlier, force: false };
-  if (facts === undefined) return await recoverSession(entry, options);
-  try {
-    return await withLockedVm(facts.vm, facts.server.url, site, () => recoverSession(entry, options));
-  } catch (error) {
-    if (!(error instanceof BusyError)) throw error;
-    throw new BusyError(`Session ${entry.id} waits: ${error.message}`, { cause: error, retryable: true });
   }
 }

@@ -2,7 +2,7 @@ import { CleanupStack } from "../cleanup.js";
 import { Secret } from "../credentials.js";
 import { BusyError, DiskIoError, errorChain, LeftoverError } from "../errors.js";
 import type { MountEnd, Mounted } from "../fs/fuse-driver.js";
-import type { Hypervisor } from "../hypervisor.js";
+import type { Hypervisor, VmIdentity } from "../hypervisor.js";
 import type { Logger } from "../log.js";
 import type { FileJournal } from "../snapshot/journal.js";
 import { type LockHolder, VmLock, vmLockKey } from "../snapshot/lock.js";
@@ -35,6 +35,7 @@ import { removeEmptyFolder } from "./made-folder.js";
 import { betweenHooks } from "./snapshot-hooks.js";
 import { SnapshotWatch } from "./snapshot-watch.js";
 import { StatePaths } from "./state-paths.js";
+import { waitForCleaners } from "./vm-turn.js";
 import { wholeVm } from "./whole-vm.js";
 import { writtenMeanwhile } from "./written-meanwhile.js";
 
@@ -109,11 +110,7 @@ export class MountSession implements MountedSession {
     const vm = await lookUp(hypervisor, context);
     const { identity } = vm;
     refuseHopeless(vm, request.settings["snapshot.policy"]);
-    const vmKey = vmLockKey(identity, request.connection.url);
-    undo.use(
-      "release the VM",
-      await VmLock.take({ directory: paths.locks, vm: vmKey, vmName: identity.name, holder: lockHolder }),
-    );
+    undo.use("release the VM", await lockVm(identity, paths, context));
     await clearEarlier({ vm: identity, hypervisor, connection, paths }, context);
     const { settings, session } = request;
     const { program, onProgress } = context;
@@ -295,6 +292,23 @@ export class MountSession implements MountedSession {
       ? `Unmounted "${request.mountPoint}"; there was no snapshot of "${name}"`
       : `Unmounted "${request.mountPoint}" and removed the snapshot of "${name}"`;
   }
+}
+
+/** Waits for whoever cleans up after an earlier mount of the VM. @throws BusyError while it is mounted */
+function lockVm(
+  { name, ref, instanceUuid }: VmIdentity,
+  { locks }: StatePaths,
+  { request, signal, onProgress }: MountContext,
+): Promise<VmLock> {
+  const patience = waitForCleaners(name, {
+    signal,
+    onProgress: (what, percent) => {
+      onProgress({ what, percent });
+    },
+    cleanerMs: request.settings["snapshot.remove_timeout"],
+  });
+  const vm = vmLockKey({ ref, instanceUuid }, request.connection.url);
+  return VmLock.take({ directory: locks, vm, vmName: name, holder: holderOf(request), patience });
 }
 
 function holderOf({ session, mountPoint }: MountContext["request"]): LockHolder {

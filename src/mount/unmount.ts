@@ -24,7 +24,8 @@ import { daemonAt, daemonEnded, type DaemonProcess } from "./daemon-process.js";
 import { unmountByHand } from "./daemon-unmount.js";
 import { canonicalMountPoint } from "./mount-point.js";
 import { sessionOfMount } from "./mount-source.js";
-import { endMount, ownMountAt, type RecoverOptions, recoverSession } from "./recover-session.js";
+import { recoverInTurn } from "./recover-in-turn.js";
+import { endMount, ownMountAt, type RecoverOptions } from "./recover-session.js";
 import { listSessions, type SessionEntry } from "./session-list.js";
 import { sessionsOfVm } from "./sessions-of-vm.js";
 import { isSessionId, type StatePaths } from "./state-paths.js";
@@ -107,15 +108,14 @@ export async function unmountSession(entry: SessionEntry, options: UnmountOption
         : `Unmounted "${mountPoint}"`;
       return { mountPoint, session: entry.id, message };
     }
-    if (now.isLive) {
-      goesOn = true;
-      throw new BusyError(`Cannot unmount session ${entry.id}: its process works on it and does not answer`, {
-        cause: error,
-        retryable: true,
-        hint: "It is being mounted or cleaned up: try again in a minute",
-      });
-    }
-    return await recoverDead(now, options);
+    // Without a daemon it is another command that holds its journal, to clean up as we would.
+    if (!now.isLive || (await daemonOf(now)) === undefined) return await recoverDead(now, options);
+    goesOn = true;
+    throw new BusyError(`Cannot unmount session ${entry.id}: its process works on it and does not answer`, {
+      cause: error,
+      retryable: true,
+      hint: "It is being mounted or cleaned up: try again in a minute",
+    });
   } finally {
     if (!goesOn && entry.facts !== undefined && !(await daemonEnded(entry.facts.pid, entry.id))) {
       options.logger.debug(`The mount daemon ${entry.facts.pid} still runs`);
@@ -137,12 +137,12 @@ async function unmountUnheard(entry: SessionEntry, error: UnreachableError, opti
 
 /** A session whose daemon is gone: killed, crashed, or before a reboot. */
 async function recoverDead(entry: SessionEntry, options: UnmountOptions): Promise<UnmountResult> {
-  const message = await recoverSession(entry, recovering(options));
+  const message = await recoverInTurn(entry, recovering(options));
   return { mountPoint: entry.facts?.mountPoint ?? "", session: entry.id, message };
 }
 
 /** Each session's server is logged in to as the journal, the configuration and this command say. */
-export function recovering(options: UnmountOptions): RecoverOptions {
+function recovering(options: UnmountOptions): RecoverOptions {
   const { config, choice, logger, known } = options;
   const connect = async (facts: SessionFacts): Promise<Connection> => {
     if (known?.url === facts.server.url && known.user === facts.server.user) return known;

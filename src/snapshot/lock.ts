@@ -17,6 +17,17 @@ const holderSchema = z.object({
 export type LockHolder = z.infer<typeof holderSchema>;
 
 /**
+ * Whether to try once more to get a lock that another one has; it waits a while itself.
+ * @param holder undefined when the holder has not said yet who it is
+ */
+export type LockPatience = (holder: LockHolder | undefined) => Promise<boolean>;
+
+/** Whoever removes what earlier mounts have left mounts nothing. */
+export function isCleaner({ mountPoint }: LockHolder): boolean {
+  return mountPoint === "";
+}
+
+/**
  * One mount per VM: two backups of a VM at once would each remove what the other reads. The lock is flock(2), so it
  * ends with the process that holds it, however that ends.
  */
@@ -27,16 +38,18 @@ export class VmLock implements AsyncDisposable {
     this.#file = file;
   }
 
-  /** @throws BusyError naming the holder's mount point, pid and start time */
+  /** @throws BusyError naming the holder's mount point, pid and start time, when `patience` is at its end */
   static async take(options: {
     readonly directory: string;
+    readonly patience?: LockPatience;
     /** See vmLockKey. */
     readonly vm: string;
     readonly vmName: string;
     readonly holder: LockHolder;
   }): Promise<VmLock> {
-    const { directory, vm, vmName, holder } = options;
-    return VmLock.#take(directory, lockName(vm), holder, (other) => vmBusy(vmName, other));
+    const { directory, vm, vmName, holder, patience } = options;
+    const doing = isCleaner(holder) ? "clean up after" : "mount";
+    return VmLock.#take(directory, lockName(vm), holder, (other) => vmBusy(doing, vmName, other), patience);
   }
 
   /**
@@ -54,13 +67,17 @@ export class VmLock implements AsyncDisposable {
     name: string,
     holder: LockHolder,
     busy: (other: LockHolder | undefined) => BusyError,
+    patience: LockPatience = () => Promise.resolve(false),
   ): Promise<VmLock> {
     const path = join(directory, name);
     const file = await open(path, "a+", 0o600).catch((error: unknown) => {
       throw unwritable({ doing: `make a lock in "${directory}"`, setting: "runtime.dir" }, error);
     });
     try {
-      if (!tryLock(file.fd)) throw busy(await readHolder(path));
+      while (!tryLock(file.fd)) {
+        const other = await readHolder(path);
+        if (!(await patience(other))) throw busy(other);
+      }
       // Only others read it, to tell who we are: on a full disk they do without.
       await file
         .truncate(0)
@@ -112,16 +129,16 @@ function mountPointBusy(mountPoint: string, holder: LockHolder | undefined): Bus
   return new BusyError(`Cannot mount on "${mountPoint}": ${who}`, { hint: "Give each VM a directory of its own" });
 }
 
-function vmBusy(vmName: string, holder: LockHolder | undefined): BusyError {
+function vmBusy(doing: string, vmName: string, holder: LockHolder | undefined): BusyError {
   const who =
     holder === undefined
-      ? "another vmmount is mounting it"
-      : holder.mountPoint === ""
-        ? `vmmount gc, process ${holder.pid}, cleans it up since ${holder.since}`
+      ? "another vmmount works on it"
+      : isCleaner(holder)
+        ? `vmmount gc or umount, process ${holder.pid}, cleans it up since ${holder.since}`
         : `it is mounted on "${holder.mountPoint}" by process ${holder.pid} since ${holder.since}`;
-  return new BusyError(`Cannot mount "${vmName}": ${who}`, {
+  return new BusyError(`Cannot ${doing} "${vmName}": ${who}`, {
     hint:
-      holder === undefined || holder.mountPoint === ""
+      holder === undefined || isCleaner(holder)
         ? "Try again in a minute"
         : `vmmount umount ${JSON.stringify(holder.mountPoint)}`,
   });
@@ -137,7 +154,12 @@ const PROBE_WAITS_MAX = 100;
  */
 export async function holdJournal(fd: number): Promise<void> {
   for (let waits = 0; !tryLock(fd); waits++) {
-    if (waits >= PROBE_WAITS_MAX) throw new BusyError("Cannot take over the session: another process works on it");
+    if (waits >= PROBE_WAITS_MAX) {
+      throw new BusyError("Cannot take over the session: another process works on it", {
+        retryable: true,
+        hint: "It is being mounted or cleaned up: try again in a minute",
+      });
+    }
     await delay(PROBE_WAIT_MS);
   }
   // Whoever had it may have ended the session and erased its journal: the descriptor leads nowhere.

@@ -334,7 +334,7 @@ export class SnapshotSession {
     await this.#note({ event: "leftover", reason });
     throw new LeftoverError(`Cannot clean up after the mount of "${vm.identity.name}": ${what}: ${reason}`, {
       cause,
-      hint: `When the server answers again, run "vmmount umount ${id}"; the session stays in the journal until then`,
+      hint: `When the server answers again, run "vmmount umount ${id}" or "vmmount gc"; the session stays in the journal until then`,
     });
   }
 
