@@ -6,6 +6,7 @@ import { type NbdTarget, shownTarget } from "./address.js";
 import { type ConnectionOptions, NbdConnection } from "./connection.js";
 import type { NbdExport } from "./handshake.js";
 import { ALLOCATION } from "./protocol.js";
+import { unlessAborted } from "../unless-aborted.js";
 
 /** More do not help on a machine of few processors, and each costs the server memory. */
 export const CONNECTIONS_MAX = 8;
@@ -122,7 +123,7 @@ export class NbdSource implements BlockSource {
     const slot = this.#slot();
     slot.waiting++;
     try {
-      return await ask(await abortable(slot.opening, signal));
+      return await ask(await unlessAborted(slot.opening, signal));
     } catch (error) {
       if (signal.aborted || !(error instanceof VmmountError)) throw error;
       throw new DiskIoError(`${shownTarget(this.#target)}: ${error.message}`, {
@@ -182,20 +183,4 @@ interface Slot {
 
 function roundedUp(value: number, unit: number): number {
   return Math.ceil(value / unit) * unit;
-}
-
-/** A connection is opened for everybody: one who gives up leaves the others theirs. */
-async function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  let onAbort: (() => void) | undefined;
-  const aborted = new Promise<never>((_, reject) => {
-    onAbort = () => {
-      reject(signal.reason as Error);
-    };
-    signal.addEventListener("abort", onAbort, { once: true });
-  });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    if (onAbort !== undefined) signal.removeEventListener("abort", onAbort);
-  }
 }

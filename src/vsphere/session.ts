@@ -1,5 +1,7 @@
-import { AuthError } from "../errors.js";
+import { setTimeout as delay } from "node:timers/promises";
+import { AuthError, UnreachableError } from "../errors.js";
 import type { Logger } from "../log.js";
+import { unlessAborted } from "../unless-aborted.js";
 import type { CookieJar } from "./cookies.js";
 import { translateFault } from "./fault-errors.js";
 import { SoapFault } from "./faults.js";
@@ -39,6 +41,7 @@ export class Session implements AsyncDisposable {
   #login: Promise<void> | undefined;
   #refusal: AuthError | undefined;
   #isClosed = false;
+  readonly #closing = new AbortController();
 
   constructor(
     parts: { client: SoapClient; cookies: CookieJar; content: ServiceContent; limits: VsphereLimits; logger: Logger },
@@ -54,7 +57,8 @@ export class Session implements AsyncDisposable {
 
   /** @throws AuthError for wrong credentials */
   async open(signal: AbortSignal): Promise<void> {
-    await this.#logIn(signal);
+    signal.throwIfAborted();
+    await unlessAborted(this.#sharedLogin(), signal);
     this.#keepAlive = setInterval(() => void this.#touch(), this.#limits.keepAliveMs);
     // An open session alone must not keep the process running.
     this.#keepAlive.unref();
@@ -96,13 +100,16 @@ export class Session implements AsyncDisposable {
     if (this.#login === undefined) {
       this.#logger.info("Session expired, logging in again");
       this.cookies.clear();
-      // Not the first waiter's signal: if it gives up, the others still need the login.
-      this.#login = this.#logIn(AbortSignal.timeout(this.#limits.callMs)).finally(() => {
-        this.#login = undefined;
-      });
     }
-    await this.#login;
-    signal.throwIfAborted();
+    await unlessAborted(this.#sharedLogin(), signal);
+  }
+
+  /** Not with a waiter's signal: if it gives up, others still need the login, and without its cookie nobody could log out. */
+  #sharedLogin(): Promise<void> {
+    this.#login ??= this.#logIn(this.#closing.signal).finally(() => {
+      this.#login = undefined;
+    });
+    return this.#login;
   }
 
   async #logIn(signal: AbortSignal): Promise<void> {
@@ -133,9 +140,13 @@ export class Session implements AsyncDisposable {
     if (this.#isClosed) return;
     this.#isClosed = true;
     clearInterval(this.#keepAlive);
+    // A login under way would leave a session behind.
+    const { logoutMs } = this.#limits;
+    await Promise.race([this.#login?.catch(() => undefined), delay(logoutMs, undefined, { ref: false })]);
+    this.#closing.abort(new UnreachableError("The connection was closed on our side"));
     if (this.#generation === 0) return;
     try {
-      const signal = AbortSignal.timeout(this.#limits.logoutMs);
+      const signal = AbortSignal.timeout(logoutMs);
       await this.#client.call(logout(this.content.sessionManager), { signal });
     } catch (error) {
       this.#logger.debug("Cannot log out", { error: String(error) });

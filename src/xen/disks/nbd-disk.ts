@@ -8,6 +8,7 @@ import type { HostLoad } from "./host-load.js";
 import { nbdPlaces } from "./nbd-places.js";
 import type { VhdMap } from "./vhd-map.js";
 import type { DiskScope, XenVdi } from "./xen-vdi.js";
+import { unlessAborted } from "../../unless-aborted.js";
 
 export interface NbdDiskScope extends DiskScope {
   readonly load: HostLoad;
@@ -75,7 +76,7 @@ export class XenNbdDisk implements BlockSource {
       this.#closing.signal.throwIfAborted();
       const serving = this.#served;
       try {
-        const { source } = await abortable(serving, signal);
+        const { source } = await unlessAborted(serving, signal);
         await source.read(into, at, options);
         return;
       } catch (error) {
@@ -165,20 +166,4 @@ async function connect(vdi: XenVdi, scope: NbdDiskScope, signal: AbortSignal): P
     hint: last?.hint,
     retryable: last?.retryable ?? true,
   });
-}
-
-/** A way is opened for everybody: one who gives up leaves the others theirs. */
-async function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  let onAbort: (() => void) | undefined;
-  const aborted = new Promise<never>((_, reject) => {
-    onAbort = () => {
-      reject(signal.reason as Error);
-    };
-    signal.addEventListener("abort", onAbort, { once: true });
-  });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    if (onAbort !== undefined) signal.removeEventListener("abort", onAbort);
-  }
 }

@@ -10,6 +10,7 @@ import type { XenLimits } from "./limits.js";
 import type { Members } from "./members.js";
 import type { RpcOptions } from "./rpc-client.js";
 import type { XapiValue } from "./value.js";
+import { unlessAborted } from "../../unless-aborted.js";
 
 export interface Credentials {
   readonly user: string;
@@ -256,20 +257,4 @@ function lost(error: unknown): unknown {
     cause: error,
     retryable: true,
   });
-}
-
-/** The promise goes on when nobody waits for it any more. */
-async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  let onAbort: (() => void) | undefined;
-  const aborted = new Promise<never>((_, reject) => {
-    onAbort = () => {
-      reject(signal.reason as Error);
-    };
-    signal.addEventListener("abort", onAbort, { once: true });
-  });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    if (onAbort !== undefined) signal.removeEventListener("abort", onAbort);
-  }
 }

@@ -1,5 +1,5 @@
 import t from "tap";
-import { errorFacts } from "../../../src/errors.js";
+import { CancelledError, errorFacts } from "../../../src/errors.js";
 import { connectScripted } from "../../fixtures/vsphere/connect-scripted.js";
 import { recordingLogger } from "../../fixtures/recording-logger.js";
 import {
@@ -48,6 +48,39 @@ await t.test("disposing logs out once, also when done twice", async (t) => {
   await server[Symbol.asyncDispose]();
   await server[Symbol.asyncDispose]();
   t.strictSame(vcenter.methods(), ["RetrieveServiceContent", "Login", "Logout"]);
+});
+
+await t.test("who gives up while the login is answered leaves no session behind", async (t) => {
+  const giveUp = new AbortController();
+  const reason = new CancelledError("Stopped by SIGINT", { signal: 2 });
+  let letGo: () => void = () => undefined;
+  const held = new Promise<void>((resolve) => (letGo = resolve));
+  await using vcenter = await startScriptedVcenter({
+    ...TREE,
+    Login: async () => {
+      giveUp.abort(reason);
+      await held;
+      return "<returnval><key>k</key></returnval>";
+    },
+  });
+  const connecting = connectScripted(vcenter, { signal: giveUp.signal });
+  setTimeout(letGo, 300);
+  t.match(await failureOf(connecting), errorFacts(reason));
+  t.strictSame(vcenter.methods(), ["RetrieveServiceContent", "Login", "Logout"]);
+});
+
+await t.test("a login that is never answered is waited for no longer than a logout", async (t) => {
+  const giveUp = new AbortController();
+  await using vcenter = await startScriptedVcenter({
+    ...TREE,
+    Login: () => {
+      giveUp.abort(new CancelledError("Stopped by SIGINT", { signal: 2 }));
+      return { end: "silence" };
+    },
+  });
+  const connecting = connectScripted(vcenter, { signal: giveUp.signal, limits: { logoutMs: 200 } });
+  t.match(await failureOf(connecting), { kind: "CancelledError" });
+  t.strictSame(vcenter.methods(), ["RetrieveServiceContent", "Login"]);
 });
 
 await t.test("an expired session is renewed once for all calls side by side", async (t) => {
