@@ -207,6 +207,34 @@ export interface Moment {
   readonly createdAt: Date;
 }
 
+/** What an import has left on a server, or has made there. */
+export interface FoundImport {
+  /** The server's id of the task that the import ran in. */
+  readonly task: string;
+  /** What the task says of itself; "" when the server has forgotten it. */
+  readonly description: string;
+  /** Of the task; undefined when the server has forgotten it. */
+  readonly startedAt: Date | undefined;
+  /** How the task stands. "failed": ended without a VM that is whole; "forgotten": the server no longer knows it. */
+  readonly state: "working" | "failed" | "complete" | "forgotten";
+  readonly vms: readonly { readonly ref: string; readonly name: string }[];
+  /** How many. */
+  readonly disks: number;
+  /** Why it is somebody's by now, in words; undefined: nobody uses it. */
+  readonly usedBecause: string | undefined;
+}
+
+/** Imports of a server that makes new VMs of archives; it keeps their tasks in what they make. */
+export interface Imports {
+  /**
+   * What is there of imports by these tasks, and by tasks that say that vmmount made them; nothing of one that left
+   * nothing.
+   */
+  find(tasks: readonly string[], options: CallOptions): Promise<FoundImport[]>;
+  /** Removes what the import by this task has made, VMs and disks; nothing is success. */
+  remove(task: string, options: TaskOptions): Promise<void>;
+}
+
 /**
  * A vCenter, ESXi host or Xen pool, logged in, or a folder of VMs. Every method translates the server's faults into VmmountError and logs
  * in again once when the session has expired. Disposing logs out. test/fixtures/contract/hypervisor.ts is the suite
@@ -221,6 +249,8 @@ export interface Hypervisor extends AsyncDisposable {
   readonly snapshots: "supported" | "none";
   /** What it tells of itself; absent where there is no server, as for a folder. */
   readonly health?: ServerHealth;
+  /** Absent where nothing is imported. */
+  readonly imports?: Imports;
 
   /**
    * The cookie of the login, logged in anew when the server has ended it, for a library that talks to the same server. Absent where

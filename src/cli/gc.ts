@@ -25,14 +25,15 @@ Examples:
   vmmount gc --json | jq '.rows[] | select(.action == "failed")'
 
 Exit codes: 0 nothing is left that should not be; 76 something is, or would be removed without --dry-run; 81 a server could
-not be asked. Only snapshots whose name and description both carry vmmount's mark are ever removed.`;
+not be asked. Only snapshots whose name and description both carry vmmount's mark are ever removed, and what a restore into a
+Xen pool began here and cannot have finished.`;
 
 export function addGc(program: Command, edge: ProcessEdge): void {
   const command = program
     .command("gc")
     .summary("clean up what dead mounts left")
     .description(
-      "Recovers the dead sessions of this host, and removes snapshots of dead or expired mounts from the servers.",
+      "Recovers the dead sessions of this host, and removes from the servers snapshots of dead or expired mounts, and half VMs of dead restores.",
     )
     .argument("[servers...]", "configured servers or URLs; default: all that are configured")
     .option("-n, --dry-run", "show what would be done, and change nothing")

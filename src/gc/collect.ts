@@ -6,6 +6,7 @@ import { BusyError, errorFacts, RefusedError } from "../errors.js";
 import { tryLock } from "../libc.js";
 import { unwritable } from "../unwritable.js";
 import { chooseServer } from "../mount/connection.js";
+import { unaskedImports } from "./imports.js";
 import { Logins } from "./logins.js";
 import type { GcReport, GcRow } from "./report.js";
 import { GcServer, type ScanSite } from "./server.js";
@@ -49,6 +50,10 @@ export async function collectGarbage(
     if (!("found" in one)) rows.push(one);
     else if (one.found !== undefined) rows.push(...(await one.found.collect(site)));
   }
+  const isAll = options.servers.length === 0 && options.choice.server === undefined;
+  // As a connection has it.
+  const urls = servers.map(({ url }) => url.replace(/\/$/, ""));
+  if (isAll) rows.push(...(await unaskedImports(urls, site)));
   return { dryRun: options.dryRun, rows };
 }
 

@@ -16,14 +16,14 @@ export type GcAction =
 
 /** One line of the answer; its keys are the JSON that programs read. */
 export interface GcRow {
-  readonly kind: "session" | "snapshot" | "consolidation" | "vm" | "server";
+  readonly kind: "session" | "snapshot" | "import" | "consolidation" | "vm" | "server";
   /** The server's configured name, or its URL. */
   readonly server: string;
   /** Inventory path; null where there is none. */
   readonly vm: string | null;
-  /** Session id, or name of the snapshot, VM or server. */
+  /** Session id, or name of the snapshot, of the VM that was imported, VM or server. */
   readonly name: string;
-  /** The server's id of the snapshot. */
+  /** The server's id of the snapshot, or of the VM that was imported. */
   readonly ref: string | null;
   readonly class: SnapshotClass | "dead-session" | null;
   /** Machine that made it, where it says. */

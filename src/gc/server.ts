@@ -6,6 +6,7 @@ import { type Connection, prepareConnection } from "../mount/connection.js";
 import { consolidated } from "../snapshot/consolidation.js";
 import type { Clocks } from "./age.js";
 import { lookAtEach, type UnseenVm } from "./each-vm.js";
+import { collectImport, type SeenImport, seenImports } from "./imports.js";
 import { markedOrphans, type MarkedSnapshot, markedSnapshots } from "./marked-snapshots.js";
 import { needsConsolidation, removeMarked } from "./remove-snapshot.js";
 import type { GcAction, GcRow } from "./report.js";
@@ -25,6 +26,14 @@ export interface ScanSite extends GcSite {
   readonly told: ReadonlySet<string>;
 }
 
+/** The server, and what is known without it. */
+interface Asked {
+  readonly connection: Connection;
+  readonly hypervisor: Hypervisor;
+  readonly clocks: () => Clocks;
+  readonly told: ReadonlySet<string>;
+}
+
 /** What one server has, judged; nothing is changed before `collect`. */
 export class GcServer {
   readonly #connection: Connection;
@@ -32,19 +41,19 @@ export class GcServer {
   readonly #clocks: () => Clocks;
   readonly #seen: readonly SeenVm[];
   readonly #told: ReadonlySet<string>;
+  readonly #imports: readonly SeenImport[];
   readonly #rows: GcRow[] = [];
 
   private constructor(
-    connection: Connection,
-    hypervisor: Hypervisor,
-    clocks: () => Clocks,
+    { connection, hypervisor, clocks, told }: Asked,
     looks: readonly (SeenVm | UnseenVm)[],
-    told: ReadonlySet<string>,
+    imports: readonly SeenImport[],
   ) {
     this.#connection = connection;
     this.#hypervisor = hypervisor;
     this.#clocks = clocks;
     this.#told = told;
+    this.#imports = imports;
     this.#seen = looks.filter((one): one is SeenVm => !("failure" in one));
     for (const one of looks) if ("failure" in one) this.#tellUnseen(one);
   }
@@ -75,16 +84,18 @@ export class GcServer {
     };
     const seen = await lookAtEach(vms, look, site.signal);
     const looks = [...seen, ...(await orphans(hypervisor, clocks, site))];
-    return new GcServer(connection, hypervisor, clocks, looks, site.told);
+    const imports = await seenImports(connection.url, hypervisor, site);
+    return new GcServer({ connection, hypervisor, clocks, told: site.told }, looks, imports);
   }
 
-  /** How many snapshots would go, and VMs be consolidated. */
+  /** How many snapshots and half imports would go, and VMs be consolidated. */
   plannedCount(site: Pick<GcSite, "consolidate">): number {
     const snapshots = this.#seen
       .flatMap(({ marked }) => marked)
       .filter((marked) => marked.verdict.act === "remove" && !this.#isTold(marked));
     const vms = site.consolidate ? this.#seen.filter(({ needsConsolidation: needs }) => needs) : [];
-    return snapshots.length + vms.length;
+    const imports = this.#imports.filter(({ verdict }) => verdict.act === "remove");
+    return snapshots.length + vms.length + imports.length;
   }
 
   /** Does what was judged, one VM after the other: removals load the storage. Never rejects but for being stopped. */
@@ -92,6 +103,9 @@ export class GcServer {
     for (const seen of this.#seen) {
       for (const marked of seen.marked) await this.#collectSnapshot(seen, marked, site);
       if (seen.needsConsolidation) await this.#collectDeltas(seen.vm, site);
+    }
+    for (const seen of this.#imports) {
+      this.#rows.push(await collectImport(seen, this.#connection, this.#hypervisor, site));
     }
     return this.#rows;
   }

@@ -36,7 +36,7 @@ const action = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("hang") }),
   /** Cuts a file transfer after so many bytes of its body. */
   z.strictObject({ kind: z.literal("cut"), afterBytes: z.number().int().min(0) }),
-  /** Sends the body of a file at this rate: each transfer for itself, or all that the rule acts on over one line. */
+  /** Sends the body of a file, or takes one (XAPI), at this rate: each transfer for itself, or all that the rule acts on over one line. */
   z.strictObject({
     kind: z.literal("bandwidth"),
     bytesPerSecond: z.number().int().min(1),
@@ -46,6 +46,8 @@ const action = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("taskDuration"), ms: z.number().min(0).max(600_000) }),
   /** A removal, or a consolidation, that ends well and leaves the links: `runtime.consolidationNeeded`. */
   z.strictObject({ kind: z.literal("skipConsolidation") }),
+  /** XAPI: an import that fails and leaves what it made, as when the tool stack dies in the middle of it. */
+  z.strictObject({ kind: z.literal("skipUndo") }),
   /** Ends every session first, as a restart of the service does. */
   z.strictObject({ kind: z.literal("expireSessions") }),
 ]);

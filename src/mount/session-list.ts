@@ -50,8 +50,8 @@ async function readSession(paths: StatePaths, id: string): Promise<SessionEntry 
   return { id, records, isLive, damage, facts: planned?.facts, startedAt: planned?.time };
 }
 
-/** Undefined when the file is gone. */
-async function isLocked(path: string): Promise<boolean | undefined> {
+/** Whether the process that wrote a record still holds its lock; undefined when the file is gone. */
+export async function isLocked(path: string): Promise<boolean | undefined> {
   try {
     const file = await open(path, "r");
     try {

@@ -47,6 +47,11 @@ export class StatePaths {
     return join(this.#state, "sessions");
   }
 
+  /** Records of imports that are under way. */
+  get imports(): string {
+    return join(this.#state, "imports");
+  }
+
   get logs(): string {
     return join(this.#state, "logs");
   }

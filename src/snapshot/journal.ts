@@ -180,7 +180,7 @@ async function openExisting(path: string, session: string): Promise<FileHandle> 
   }
 }
 
-async function syncDirectory(path: string): Promise<void> {
+export async function syncDirectory(path: string): Promise<void> {
   const directory = await open(path, "r");
   try {
     await directory.sync();

@@ -28,6 +28,23 @@ export function describeOwnership(ownership: Omit<Ownership, "tool">): string {
   return JSON.stringify({ tool: "vmmount", ...ownership } satisfies Ownership);
 }
 
+const importMarkSchema = ownershipSchema.pick({ tool: true, host: true, hostId: true, created: true });
+/** What the task of an import says: who makes it. */
+export type ImportMark = z.infer<typeof importMarkSchema>;
+
+export function describeImport(mark: Omit<ImportMark, "tool">): string {
+  return JSON.stringify({ tool: "vmmount", ...mark } satisfies ImportMark);
+}
+
+/** Undefined when it is none of ours. */
+export function readImportMark(description: string): ImportMark | undefined {
+  try {
+    return importMarkSchema.safeParse(JSON.parse(description)).data;
+  } catch {
+    return undefined;
+  }
+}
+
 /** Reads the mark of a snapshot; undefined when it is not one of ours. */
 export function readOwnership(snapshot: Pick<Snapshot, "name" | "description">): Ownership | undefined {
   if (!snapshot.name.startsWith("vmmount-") || !snapshot.description.startsWith("{")) return undefined;

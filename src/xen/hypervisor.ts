@@ -23,6 +23,7 @@ import { XenHealth } from "./health.js";
 import { HostLoad } from "./disks/host-load.js";
 import { XEN_DISK_LIMITS } from "./disks/limits.js";
 import { openXenDisk } from "./disks/open-disk.js";
+import { XenImports } from "./import/half-import.js";
 import { browse, locate, needVm } from "./inventory.js";
 import { loadOvaDocument } from "./ova-document.js";
 import { listOrphans } from "./snapshot-list.js";
@@ -46,6 +47,7 @@ export class XenPool implements Hypervisor {
   readonly identity: ServerIdentity;
   readonly snapshots = "supported";
   readonly health: XenHealth;
+  readonly imports: XenImports;
   readonly #parts: XenParts;
   readonly #snapshots: Snapshots;
   /** Of all disks together: a host serves few connections. */
@@ -61,6 +63,7 @@ export class XenPool implements Hypervisor {
     const { port } = parsePoolUrl(parts.identity.url);
     const support = (options: CallOptions): Promise<SnapshotSupport> => this.#loadSupport(options);
     this.health = new XenHealth({ xapi, port, chainMax: limits.chainMax, support });
+    this.imports = new XenImports(xapi, logger);
     this.#snapshots = new Snapshots({ xapi, limits, logger, support });
   }
 

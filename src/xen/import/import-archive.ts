@@ -1,15 +1,12 @@
-import { setTimeout as delay } from "node:timers/promises";
 import { deadline } from "../../deadline.js";
 import { errorChain, IntegrityError, LeftoverError, UnreachableError } from "../../errors.js";
 import type { CallOptions, TaskOptions } from "../../hypervisor.js";
 import type { Logger } from "../../log.js";
-import { HELD } from "../held.js";
-import { unlessGone } from "../inventory.js";
 import { XapiFault } from "../xapi/fault.js";
-import { isSet, map, reference, references, text, toRecord } from "../xapi/fields.js";
-import { recordsOf } from "../xapi/pool-facts.js";
+import { isSet, text, toRecord } from "../xapi/fields.js";
 import type { XapiValue } from "../xapi/value.js";
 import type { Xapi, XenUploadBody } from "../xapi/xapi.js";
+import { IMPORT_KEY, removeImport } from "./half-import.js";
 import type { StorageChoice } from "./storage-choice.js";
 
 export interface ImportRequest {
@@ -17,6 +14,18 @@ export interface ImportRequest {
   readonly storage: StorageChoice;
   /** Undefined keeps the name of the archive. */
   readonly name: string | undefined;
+  /** Whose it is, for whoever finds what it left. */
+  readonly mark: string;
+  readonly notes: ImportNotes;
+}
+
+/** Kept where a death of this process does not reach it. */
+export interface ImportNotes {
+  /** Before the first byte is sent. */
+  begun(task: string): Promise<void>;
+  failed(): Promise<void>;
+  /** The import is complete, or nothing of it is left. */
+  ended(): Promise<void>;
 }
 
 export interface ImportedVm {
@@ -26,11 +35,8 @@ export interface ImportedVm {
   readonly isTemplate: boolean;
 }
 
-/** Where the server notes the task of an import in what it makes. */
-const KEY = "import_task";
 /** Removing what a failed import left: the host has let go of its disks within seconds. */
 const CLEAN_MS_MAX = 120_000;
-const HELD_PAUSE_MS = 2_000;
 
 /**
  * Imports an archive as a new VM: never over one that exists, with a UUID and network addresses of its own. The answer
@@ -39,7 +45,7 @@ const HELD_PAUSE_MS = 2_000;
  *   when the new VM is there and cannot be named
  */
 export async function importArchive(
-  { archive, storage, name }: ImportRequest,
+  { archive, storage, name, mark, notes }: ImportRequest,
   xapi: Xapi,
   options: TaskOptions & { readonly logger: Logger },
 ): Promise<readonly ImportedVm[]> {
@@ -48,7 +54,9 @@ export async function importArchive(
   const call = {
     ...options,
     what: "Importing",
-    onBegun: (ref: string) => {
+    description: mark,
+    onBegun: async (ref: string) => {
+      await notes.begun(ref);
       task = ref;
     },
   };
@@ -58,9 +66,14 @@ export async function importArchive(
     const query = { sr_id: storage.ref, restore: "false", force: "false" };
     result = await xapi.upload(storage.host, "/import", query, archive, call);
   } catch (error) {
-    if (task !== undefined) await cleanUp(task, error, xapi, options.logger);
+    if (task !== undefined) {
+      await notes.failed();
+      await cleanUp(task, error, xapi, options.logger);
+      await notes.ended();
+    }
     throw error;
   }
+  await notes.ended();
   try {
     return await finish(result, name, xapi, { signal });
   } catch (error) {
@@ -93,58 +106,18 @@ async function finish(
   return imported;
 }
 
-/**
- * The server removes a failed import itself; one that died in the middle of it does not. What it made carries the task:
- * VMs in other_config, disks, which may have come without their VM yet, in sm_config.
- */
+/** The server removes a failed import itself; one that died in the middle of it does not. */
 async function cleanUp(task: string, why: unknown, xapi: Xapi, logger: Logger): Promise<void> {
   const signal = deadline(CLEAN_MS_MAX, () => new UnreachableError("Removing it took too long"));
-  const call = xapi.call.bind(xapi);
   try {
-    const disks = new Set<string>();
-    for (const [ref, vm] of await recordsOf(call, "VM", { signal })) {
-      if (map(vm, "other_config").get(KEY) !== task) continue;
-      logger.info(`Removing the half import "${text(vm, "name_label")}"`);
-      for (const disk of await disksOf(references(vm, "VBDs"), xapi, { signal })) disks.add(disk);
-      await remove("VM.destroy", ref, xapi, { signal });
-    }
-    for (const [ref, vdi] of await recordsOf(call, "VDI", { signal })) {
-      if (map(vdi, "sm_config").get(KEY) === task) disks.add(ref);
-    }
-    for (const disk of disks) await remove("VDI.destroy", disk, xapi, { signal });
+    await removeImport(task, xapi, { signal, logger });
   } catch (error) {
     throw new LeftoverError(
       `${why instanceof XapiFault ? "The import failed" : errorChain(why)}, and what it left could not be removed: ${errorChain(error)}`,
       {
         cause: why,
-        hint: `Look for VMs with other-config:${KEY}=${task} and disks with sm-config:${KEY}=${task}, and delete them`,
+        hint: `vmmount gc tries again; or look for VMs with other-config:${IMPORT_KEY}=${task} and disks with sm-config:${IMPORT_KEY}=${task}`,
       },
     );
   }
-}
-
-/** The server may still be at it, or hold a disk that it was writing to. */
-async function remove(method: string, ref: string, xapi: Xapi, { signal }: CallOptions): Promise<void> {
-  for (;;) {
-    try {
-      await unlessGone(() => xapi.task(method, [ref], { signal, what: "Removing a half import" }));
-      return;
-    } catch (error) {
-      if (!(error instanceof XapiFault && error.is(...HELD))) throw error;
-      await delay(HELD_PAUSE_MS, undefined, { signal }).catch(() => {
-        throw error;
-      });
-    }
-  }
-}
-
-async function disksOf(vbds: readonly string[], xapi: Xapi, options: CallOptions): Promise<string[]> {
-  const disks: string[] = [];
-  for (const ref of vbds) {
-    const vbd = await unlessGone(() => xapi.call("VBD.get_record", [ref], options));
-    const record = vbd === undefined ? {} : toRecord(vbd, "a VBD");
-    const disk = reference(record, "VDI");
-    if (text(record, "type") === "Disk" && disk !== undefined) disks.push(disk);
-  }
-  return disks;
 }

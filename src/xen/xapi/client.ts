@@ -108,10 +108,11 @@ export class XapiClient implements Xapi {
   async #streamParts(options: TaskCall): Promise<StreamParts> {
     const { members, session, limits } = this.#parts;
     await this.#looking;
-    const task = await this.#tasks.create(`vmmount: ${options.what}`, "", options.signal);
-    options.onBegun?.(task.ref);
+    const { what, description = "", signal } = options;
+    const task = await this.#tasks.create(`vmmount: ${what}`, description, signal);
     // Creating the task has shown that the session is good.
     return await removingOnFailure(task, async () => {
+      await options.onBegun?.(task.ref);
       return { members, limits, task, session: await session.reference(options.signal) };
     });
   }

@@ -51,8 +51,10 @@ export interface TaskCall extends TaskOptions {
   readonly what: string;
   /** What an abort does to the task on the server; "cancel" unless said otherwise. */
   readonly onAbort?: "cancel" | "leave";
-  /** Hears the reference of a transfer's task before the first byte: what it makes on the server may carry it. */
-  readonly onBegun?: ((task: string) => void) | undefined;
+  /** Of a transfer's task: what others may read there. */
+  readonly description?: string | undefined;
+  /** Hears the reference of a transfer's task, and is waited for, before the first byte: what it makes on the server may carry it. */
+  readonly onBegun?: ((task: string) => Promise<void>) | undefined;
 }
 
 /**

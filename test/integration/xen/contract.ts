@@ -38,6 +38,7 @@ for (const profile of ["7.1", "8.2", "8.3"] as const) {
       // 7.1 has no NBD.
       ...(profile === "7.1" && { opening: { transport: "http", spoolDirectory: scratch(t) } }),
       knowsAllocation: true,
+      importsArchives: true,
       expireSessions: () => {
         lab.expireSessions();
         return Promise.resolve();

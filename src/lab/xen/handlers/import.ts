@@ -70,7 +70,8 @@ async function importArchive(call: HandlerCall, archive: OpenArchive, sr: string
     if (call.signal.aborted && task.signal.aborted) throw stopped(task.signal);
     return refs;
   } catch (error) {
-    if (!isForced) await objects.undo();
+    const isSkipped = call.actions.some(({ kind }) => kind === "skipUndo");
+    if (!isForced && !isSkipped) await objects.undo();
     throw error;
   }
 }

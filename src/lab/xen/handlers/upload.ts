@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import type { XapiFault } from "../fault.js";
 import type { HandlerCall } from "../http-handlers.js";
 import { refuse } from "./refuse.js";
@@ -34,9 +35,13 @@ export async function beginUpload(
   return bodyOf(call);
 }
 
-async function* bodyOf({ request }: HandlerCall): AsyncGenerator<Buffer> {
+async function* bodyOf({ request, actions }: HandlerCall): AsyncGenerator<Buffer> {
+  const rate = actions.find((action) => action.kind === "bandwidth")?.bytesPerSecond;
   try {
-    for await (const chunk of request as AsyncIterable<Buffer>) yield chunk;
+    for await (const chunk of request as AsyncIterable<Buffer>) {
+      if (rate !== undefined) await sleep((chunk.length / rate) * 1000);
+      yield chunk;
+    }
   } catch (error) {
     // Whoever reads sees that bytes are missing.
     if (!request.socket.destroyed && !request.destroyed) throw error;

@@ -1,0 +1,130 @@
+import { type FileHandle, mkdir, open, readdir, readFile, unlink } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { BusyError } from "../errors.js";
+import { tryLock } from "../libc.js";
+import { syncDirectory } from "../snapshot/journal.js";
+import { isLocked } from "./session-list.js";
+import { isSessionId, newSessionId, type StatePaths } from "./state-paths.js";
+
+/** A record has some hundred bytes: what is larger is none of ours. */
+const RECORD_BYTES_MAX = 64 * 1024;
+const ENDING = ".import";
+
+const factsSchema = z.object({
+  /** URL of the pool. */
+  url: z.string(),
+  /** The pool's id of the task that the import runs in. */
+  task: z.string(),
+  /** Path of the backup, for people. */
+  backup: z.string(),
+  started: z.iso.datetime(),
+});
+export type ImportFacts = z.infer<typeof factsSchema>;
+
+/**
+ * How far it has come, each a line behind the facts: "sent" stands there before what could be the archive's last piece is
+ * sent, so that without it the server cannot have had the whole archive; "failed" once the server has said so.
+ */
+const STEPS = ["sent", "failed"] as const;
+export type ImportStep = (typeof STEPS)[number];
+
+/** An import that this host began, as its record tells. */
+export interface ImportEntry {
+  readonly id: string;
+  readonly facts: ImportFacts;
+  /** The last step; undefined: it was being sent. */
+  readonly step: ImportStep | undefined;
+  /** Its process is at work: it holds the lock of the record. */
+  readonly isLive: boolean;
+}
+
+/**
+ * What this host knows of an import that it has begun: if the process dies, what the import left on the server can be
+ * found. A file in `state.dir`, locked by the process; its name is on disk before the first byte is sent.
+ */
+export class ImportRecord implements AsyncDisposable {
+  readonly #path: string;
+  readonly #file: FileHandle;
+
+  private constructor(path: string, file: FileHandle) {
+    this.#path = path;
+    this.#file = file;
+  }
+
+  /** @throws what the file system says */
+  static async create(paths: StatePaths, facts: ImportFacts): Promise<ImportRecord> {
+    await paths.prepare();
+    await mkdir(paths.imports, { recursive: true, mode: 0o700 });
+    const path = join(paths.imports, `${newSessionId()}${ENDING}`);
+    const file = await open(path, "ax", 0o600);
+    const record = new ImportRecord(path, file);
+    try {
+      if (!tryLock(file.fd)) throw new BusyError(`Cannot begin the import: "${path}" is locked`);
+      await record.#append(JSON.stringify(facts));
+      await syncDirectory(paths.imports);
+      return record;
+    } catch (error) {
+      await record.erase();
+      await record[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** Resolves when the step is on disk. */
+  async note(step: ImportStep): Promise<void> {
+    await this.#append(step);
+  }
+
+  /** The import has ended, and left nothing that nobody knows of. */
+  async erase(): Promise<void> {
+    await unlink(this.#path);
+  }
+
+  /** Lets go of it: what was not erased is there for `vmmount gc`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#file.close();
+  }
+
+  async #append(line: string): Promise<void> {
+    await this.#file.write(`${line}\n`);
+    await this.#file.datasync();
+  }
+}
+
+/** Every import of this host that has not ended as it should, oldest first. */
+export async function listImports(paths: StatePaths): Promise<ImportEntry[]> {
+  const names = await readdir(paths.imports).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+    throw error;
+  });
+  const ids = names.filter((name) => name.endsWith(ENDING)).map((name) => name.slice(0, -ENDING.length));
+  const entries = await Promise.all(ids.filter(isSessionId).map((id) => readEntry(paths, id)));
+  return entries
+    .filter((entry) => entry !== undefined)
+    .sort((a, b) => a.facts.started.localeCompare(b.facts.started) || a.id.localeCompare(b.id));
+}
+
+/** One that is gone is success. */
+export async function eraseImport(paths: StatePaths, id: string): Promise<void> {
+  await unlink(join(paths.imports, `${id}${ENDING}`)).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+  });
+}
+
+/** Undefined when it has ended meanwhile, or died before its first line was on disk: then nothing was sent. */
+async function readEntry(paths: StatePaths, id: string): Promise<ImportEntry | undefined> {
+  const path = join(paths.imports, `${id}${ENDING}`);
+  const isLive = await isLocked(path);
+  if (isLive === undefined) return undefined;
+  const text = await readFile(path, "utf8").catch(() => "");
+  // What stands behind the last line end was torn by a crash.
+  const [first = "", ...others] = text.slice(0, RECORD_BYTES_MAX).split("\n").slice(0, -1);
+  try {
+    const facts = factsSchema.safeParse(JSON.parse(first)).data;
+    const step = STEPS.findLast((one) => others.includes(one));
+    return facts === undefined ? undefined : { id, facts, step, isLive };
+  } catch {
+    return undefined;
+  }
+}
