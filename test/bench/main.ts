@@ -65,10 +65,7 @@ async function write(report: Report): Promise<void> {
   const { reportPath } = report.options;
   await mkdir(dirname(reportPath), { recursive: true });
   const previous = await readFile(reportPath, "utf8").catch(() => undefined);
-  await writeFile(
-    reportPath,
-    formatReport({ ...report, tables: report.tables.toSorted((a, b) => (a.id < b.id ? -1 : 1)) }, previous),
-  );
+  await writeFile(reportPath, formatReport(report, previous));
   const numbers = report.options.quick ? ".cache/benchmarks-quick.json" : ".cache/benchmarks.json";
   await mkdir(dirname(numbers), { recursive: true });
   await writeFile(

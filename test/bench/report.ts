@@ -1,13 +1,12 @@
 import { GIB, MIB } from "../../src/units.js";
 import type { Sample } from "./contender.js";
+import { FINDINGS_BEGIN, FINDINGS_END, readEarlierReport } from "./earlier-report.js";
 import type { MachineFacts } from "./machine.js";
 import type { Options } from "./options.js";
 import { ratios, spreadOf } from "./statistics.js";
 import { type Series, seriesOf, type Table, values } from "./table.js";
 import type { Verdict } from "./targets.js";
 
-const FINDINGS_BEGIN = "<!-- findings: what stands between these marks is kept by the next run -->";
-const FINDINGS_END = "<!-- end of findings -->";
 const NO_FINDINGS = "Nothing has been written here yet.";
 
 export interface Report {
@@ -17,8 +16,17 @@ export interface Report {
   readonly verdicts: readonly Verdict[];
 }
 
-/** The whole report as Markdown. @param previous the report before it, whose findings stay */
+/** The whole report as Markdown. @param previous the report before it, whose findings stay, and the cases that did not run */
 export function formatReport({ options, machine, tables, verdicts }: Report, previous: string | undefined): string {
+  const facts = new Map(machine);
+  const earlier = readEarlierReport(previous, facts.get("processor"));
+  const measured = `Measured ${facts.get("date") ?? "?"}, commit ${facts.get("commit") ?? "?"}, ${options.runs} runs.`;
+  const sections = new Map(earlier.tables);
+  for (const table of tables) sections.set(table.id, formatTable(table, measured).join("\n"));
+  const targets = new Map(earlier.targets);
+  for (const { target, measured: value, result } of verdicts) {
+    targets.set(target, `| ${target} | ${value} | ${result === "missed" ? "**missed**" : result} |`);
+  }
   const quick = options.quick
     ? ["**A quick run: it shows that the benchmark works, its numbers mean nothing.**", ""]
     : [];
@@ -26,7 +34,8 @@ export function formatReport({ options, machine, tables, verdicts }: Report, pre
     "# Benchmarks",
     "",
     "Written by `npm run bench`; only the findings are by hand. All contenders of a table read the same data in the same run, one",
-    "after the other in an order that moves on with every run, each started anew for each run.",
+    "after the other in an order that moves on with every run, each started anew for each run. The facts here are of the last run;",
+    "with `--case` it measured only some of the tables, and each says when that was.",
     "",
     ...quick,
     ...machine.map(([name, value]) => `- ${name}: ${value}`),
@@ -36,14 +45,12 @@ export function formatReport({ options, machine, tables, verdicts }: Report, pre
     "",
     "| target | measured | |",
     "|---|---|---|",
-    ...verdicts.map(
-      ({ target, measured, result }) => `| ${target} | ${measured} | ${result === "missed" ? "**missed**" : result} |`,
-    ),
+    ...targets.values(),
     "",
     "## Findings",
     "",
     FINDINGS_BEGIN,
-    findingsOf(previous),
+    earlier.findings ?? NO_FINDINGS,
     FINDINGS_END,
     "",
     "## Numbers",
@@ -52,18 +59,12 @@ export function formatReport({ options, machine, tables, verdicts }: Report, pre
     "CPU is user and system time of the serving processes for each 10^9 bytes, without the reader and the server; memory is the most",
     "that these processes ever had resident (VmHWM). A peer that could not be started stands there with its error.",
     "",
-    ...tables.flatMap((table) => [...formatTable(table), ""]),
+    ...[...sections.keys()].toSorted().flatMap((id) => [sections.get(id) ?? "", ""]),
   ].join("\n");
 }
 
-function findingsOf(previous: string | undefined): string {
-  const begin = previous?.indexOf(FINDINGS_BEGIN) ?? -1;
-  const end = previous?.indexOf(FINDINGS_END) ?? -1;
-  if (previous === undefined || begin < 0 || end < begin) return NO_FINDINGS;
-  return previous.slice(begin + FINDINGS_BEGIN.length, end).trim();
-}
-
-function formatTable(table: Table): string[] {
+/** @param measured when, and on what */
+function formatTable(table: Table, measured: string): string[] {
   const { id, title, unit, subject, note, series } = table;
   const columns = [
     { head: unit === "bytes" ? "GiB" : unit, cell: (one: Series) => spreadCell(values(one), unit) },
@@ -80,7 +81,8 @@ function formatTable(table: Table): string[] {
   return [
     `### ${id}: ${title}`,
     "",
-    ...(note === undefined ? [] : [note, ""]),
+    note === undefined ? measured : `${measured} ${note}`,
+    "",
     `| | ${columns.map(({ head }) => head).join(" | ")} |`,
     `|---${"|---:".repeat(columns.length)}|`,
     ...series.map((one) =>

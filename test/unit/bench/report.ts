@@ -81,6 +81,40 @@ void t.test("the report keeps the findings, and names every peer", (t) => {
   t.end();
 });
 
+void t.test("a run of some cases leaves the numbers of the others", (t) => {
+  const machine = (date: string, processor: string) =>
+    [
+      ["date", date],
+      ["commit", "abc"],
+      ["processor", processor],
+    ] as const;
+  const slow = { id: "h", title: "start", unit: "s", series: [series("vmmount", [3])] } as const;
+  const before = formatReport(
+    {
+      options: OPTIONS,
+      machine: machine("monday", "fast"),
+      tables: [...TABLES, slow],
+      verdicts: verdicts(TABLES, OPTIONS),
+    },
+    undefined,
+  );
+  const options = parseOptions(["--case", "h", "--runs", "2"]);
+  const tables = [{ ...slow, series: [series("vmmount", [1])] }];
+  const report = { options, machine: machine("friday", "fast"), tables, verdicts: verdicts(tables, options) };
+  const after = formatReport(report, before);
+  t.match(after, "### e: https\n\nMeasured monday, commit abc, 3 runs.\n\n| | MB/s |");
+  t.match(
+    after,
+    "### h: start\n\nMeasured friday, commit abc, 2 runs.\n\n| | s |\n|---|---:|\n| vmmount | 1.00 (1.00–1.00) |",
+  );
+  t.match(after, "| e: at least 0.8 x the raw range reader | 0.800 x | met |\n");
+  t.match(after, "| h: idle daemon below 120 MB |  | not measured |\n");
+  t.equal(formatReport(report, after), after, "and once more it is the same");
+  const elsewhere = formatReport({ ...report, machine: machine("friday", "slow") }, before);
+  t.notMatch(elsewhere, "### e:", "numbers of another machine are not kept");
+  t.end();
+});
+
 void t.test("options", (t) => {
   t.same(OPTIONS.cases, ["e"]);
   t.throws(() => parseOptions(["--case", "e,x"]), /no case "x"/);
