@@ -35,10 +35,13 @@ export class DaemonLog {
   }
 }
 
-/** Removes the oldest logs beyond the number that is kept; others may do the same at the same time. */
-export function pruneLogs(directory: string): void {
+/**
+ * Removes the oldest logs beyond the number that is kept; others may do the same at the same time.
+ * @param unended sessions whose logs stay at any age: a clock that was set back makes even the newest one old
+ */
+export function pruneLogs(directory: string, unended: ReadonlySet<string>): void {
   const logs = readdirSync(directory)
-    .filter((name) => name.endsWith(".log"))
+    .filter((name) => name.endsWith(".log") && !unended.has(name.slice(0, -".log".length)))
     .map((name) => join(directory, name))
     .map((path) => ({ path, time: statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0 }))
     .sort((a, b) => b.time - a.time);

@@ -13,6 +13,7 @@ import { DaemonSignals } from "./daemon-signals.js";
 import { MountSession } from "./mount-session.js";
 import type { MountContext } from "./mount-steps.js";
 import type { MountedSession } from "./mounted-session.js";
+import { listSessions } from "./session-list.js";
 import { StatePaths } from "./state-paths.js";
 import { ProgressLog } from "../progress-log.js";
 
@@ -60,7 +61,7 @@ async function serve(request: MountRequest, parent: ParentChannel): Promise<void
       if (!isReported) void parent.send({ type: "log", line });
     },
   });
-  pruneLogs(paths.logs);
+  pruneLogs(paths.logs, new Set([request.session, ...(await listSessions(paths)).map(({ id }) => id)]));
   const progress = new ProgressFan(parent, new ProgressLog(logger));
   const signals = new DaemonSignals(logger);
   parent.onGiveUp((reason) => {

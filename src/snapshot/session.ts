@@ -179,7 +179,7 @@ export class SnapshotSession {
       limitMs,
       () =>
         new QuiesceError(
-          `Cannot quiesce the guest of "${vm.identity.name}": it took longer than ${limitMs / 1000} s, and the server was asked to cancel the snapshot`,
+          `Cannot quiesce the guest of "${vm.identity.name}": it took longer than ${Math.round(limitMs / 100) / 10} s, and the server was asked to cancel the snapshot`,
           {
             hint: "Look at the freeze scripts in the guest: it may still be frozen. snapshot.quiesce_timeout sets the limit",
           },

@@ -72,10 +72,11 @@ export class OfflineVm {
     const record = await unlessGone(() => this.#record(vm, options));
     const [since, owner] = (record && map(record, "other_config").get(START_AGAIN_KEY)?.split(" ")) ?? [];
     if (record === undefined || since === undefined || owner !== text(record, "uuid")) return;
-    const ageMs = Date.now() - Date.parse(since);
+    // A date in the future, too, is one of a clock that was set back since, or of a proxy whose clock is ahead.
+    const ageMs = Math.abs(Date.now() - Date.parse(since));
     const name = text(record, "name_label");
     if (text(record, "power_state") === "Halted") {
-      if (!(ageMs >= 0 && ageMs < RESUME_AGE_MS_MAX)) {
+      if (!(ageMs < RESUME_AGE_MS_MAX)) {
         this.#logger.warn(`"${name}" was shut down for a snapshot at ${since} and never started again; it is left so`);
       } else {
         this.#logger.warn(`Starting "${name}", which was shut down for a snapshot at ${since}`);

@@ -187,6 +187,11 @@ await t.test("offline: who finds the guest down after somebody's death starts it
     const facts = await failure(server.createSnapshot(uuid, { ...SPEC, offline: true }, { signal }));
     t.match(facts, { kind: "SnapshotError", hint: /xe vm-start/ });
     t.equal(vm.power, "Halted");
+    // A clock that was set back since.
+    const { database } = lab.pool;
+    const row = database.row("VM", vm.ref)["other_config"] as Readonly<Record<string, string>>;
+    const note = { "vmmount-start-again": `${new Date(Date.now() + 3_600_000).toISOString()} ${uuid}` };
+    database.update("VM", vm.ref, { other_config: { ...row, ...note } });
     revive();
     await using other = await connectToPool(pool);
     await other.settleSnapshots(uuid, { signal });
