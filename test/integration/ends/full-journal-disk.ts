@@ -1,4 +1,4 @@
-import { copyFile, mkdir, readFile, stat } from "node:fs/promises";
+import { copyFile, mkdir, readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import type { SessionStatus } from "../../../src/mount/control-protocol.js";
@@ -163,6 +163,28 @@ await t.test("the disk runs full", { skip }, async (t) => {
     t.equal((await at.host.vmmount(["umount", at.host.mountPoint])).code, 0, "the next one works");
     await nothingLeft(t, at.host, lab);
   });
+});
+
+void t.test("the disk of runtime.dir is full", { skip }, async (t) => {
+  const host = await ProxyHost.make(t, lab);
+  const disk = await SmallDisk.at(t, host.runtimeDir);
+  await mkdir(join(host.runtimeDir, "locks"));
+  // The lock of the mount point is made; the VM's, and then the socket, are one more each.
+  for (const files of [0, 1, 2]) {
+    await disk.takeFiles(files);
+    checkRefusal(t, await host.vmmount(["mount", "name:tiny", host.mountPoint]), {
+      exit: "space",
+      says: /"\/\S+\/run\/.*no room left.*Make room there, or set runtime\.dir/,
+    });
+    await nothingLeft(t, host, lab);
+    await disk.makeRoom();
+    for (const name of await readdir(join(host.runtimeDir, "locks"))) await rm(join(host.runtimeDir, "locks", name));
+  }
+  await disk.fillTo(0);
+  await host.json(["mount", "name:tiny", host.mountPoint]);
+  const umount = await host.vmmount(["umount", host.mountPoint]);
+  t.equal(umount.code, 0, "no bytes are needed there, only names");
+  await nothingLeft(t, host, lab);
 });
 
 /** With room again there is nothing to clean up. */
