@@ -144,7 +144,8 @@ async function serveUntilUnmounted(session: MountedSession, serving: Serving): P
     parent.letGo();
   } catch (error) {
     try {
-      await abandon(`Cannot go on (${errorChain(error)})`);
+      // Why is told as the outcome.
+      await abandon("Cannot go on");
       await finished;
     } finally {
       await control?.[Symbol.asyncDispose]();
