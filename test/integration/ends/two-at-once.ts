@@ -1,11 +1,11 @@
-import { mkdir } from "node:fs/promises";
+import { mkdir, rename } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import type { SessionStatus } from "../../../src/mount/control-protocol.js";
 import { labDirectory, labIn } from "../../fixtures/host/lab-host.js";
 import { addMachine } from "../../fixtures/host/lab-machine.js";
 import { ProxyHost } from "../../fixtures/host/proxy-host.js";
-import { nothingLeft } from "../../fixtures/host/refusals.js";
+import { checkRefusal, nothingLeft } from "../../fixtures/host/refusals.js";
 import { until } from "../../fixtures/host/until.js";
 
 /** Several who find the same dead session, at the same moment: one removes its snapshot, and nobody fails for it. */
@@ -98,3 +98,39 @@ void t.test("a new mount of the VM, and then gc and umount of the dead session",
   t.equal((await host.vmmount(["umount", elsewhere])).code, 0);
   await nothingLeft(t, host, lab);
 });
+
+void t.test("gc, and then a new mount that is stopped while it waits", async (t) => {
+  const { host, elsewhere } = await dead(t);
+  const gc = host.vmmount(["gc", "--yes"]);
+  await removing();
+  let pid = 0;
+  const mount = host.vmmount(["mount", "name:tiny", elsewhere], { onStart: (started) => (pid = started) });
+  await until("it has a daemon of its own", async () => (await host.daemons()).length === 1);
+  process.kill(pid, "SIGINT");
+  t.equal((await mount).code, 130, (await mount).stderr);
+  t.equal((await gc).code, 0, (await gc).stdout);
+  t.equal(removals(), 1);
+  await nothingLeft(t, host, lab);
+});
+
+void t.test(
+  "umount of a dead session while its VM is mounted again: its directory is free, the rest waits",
+  async (t) => {
+    const { host, session, elsewhere } = await dead(t);
+    const journal = join(host.stateDir, "sessions", `${session}.journal`);
+    const aside = join(host.directory, "aside");
+    // Otherwise the new mount would clean it up.
+    await rename(journal, aside);
+    t.equal((await host.vmmount(["mount", "name:tiny", elsewhere])).code, 0);
+    await rename(aside, journal);
+    const umount = await host.vmmount(["umount", session]);
+    checkRefusal(t, umount, {
+      exit: "busy",
+      says: [new RegExp(`Session ${session} waits`), /is mounted on ".*elsewhere"/],
+    });
+    t.same(await host.mounts(), [elsewhere]);
+    t.same(lab.vm("tiny").snapshots.length, 1, "nobody touched the living one's");
+    for (const target of [elsewhere, session]) t.equal((await host.vmmount(["umount", target])).code, 0);
+    await nothingLeft(t, host, lab);
+  },
+);
