@@ -11,6 +11,9 @@ import { unlessAborted } from "../unless-aborted.js";
 /** More do not help on a machine of few processors, and each costs the server memory. */
 export const CONNECTIONS_MAX = 8;
 
+/** A server that has refused another connection is not asked for one with every read. */
+const REFUSED_PAUSE_MS = 10_000;
+
 /** One question about holes; its answer may be shorter. Below 2^32, a multiple of every block size. */
 const STATUS_BYTES_MAX = 2 ** 31;
 
@@ -36,6 +39,7 @@ export class NbdSource implements BlockSource {
   /** Each slot opens its connection with the first read that it gets. */
   readonly #slots: (Slot | undefined)[];
   readonly #closing = new AbortController();
+  #refusedAt = -REFUSED_PAUSE_MS;
 
   private constructor(first: NbdConnection, target: NbdTarget, options: NbdSourceOptions) {
     this.#target = target;
@@ -137,23 +141,33 @@ export class NbdSource implements BlockSource {
     }
   }
 
-  /** The one with the fewest waiting; a failed connection is replaced. */
+  /**
+   * The open one with the fewest waiting. More are opened beside it, and nobody waits for them: a server that has no room for
+   * another connection goes on to serve those that it has.
+   */
   #slot(): Slot {
-    let best = 0;
     for (const [index, slot] of this.#slots.entries()) {
       if (slot?.opened?.requests.hasFailed === true) this.#slots[index] = undefined;
-      if ((this.#slots[index]?.waiting ?? 0) < (this.#slots[best]?.waiting ?? 0)) best = index;
     }
-    return (this.#slots[best] ??= this.#open(best));
+    const slots = this.#slots.filter((slot) => slot !== undefined);
+    const best = leastWaiting(slots.filter(({ opened }) => opened !== undefined));
+    const free = this.#slots.indexOf(undefined);
+    if (best === undefined) return leastWaiting(slots) ?? this.#open(0);
+    const isOpening = slots.some(({ opened }) => opened === undefined);
+    const mayOpen = performance.now() >= this.#refusedAt + REFUSED_PAUSE_MS;
+    if (best.waiting > 0 && free >= 0 && !isOpening && mayOpen) this.#open(free);
+    return best;
   }
 
   #open(index: number): Slot {
     const slot: Slot = { opening: this.#reopened(), opened: undefined, waiting: 0 };
+    this.#slots[index] = slot;
     slot.opening.then(
       (connection) => {
         slot.opened = connection;
       },
       () => {
+        this.#refusedAt = performance.now();
         if (this.#slots[index] === slot) this.#slots[index] = undefined;
       },
     );
@@ -179,6 +193,13 @@ interface Slot {
   opened: NbdConnection | undefined;
   /** Requests that use it. */
   waiting: number;
+}
+
+function leastWaiting(slots: readonly Slot[]): Slot | undefined {
+  return slots.reduce<Slot | undefined>(
+    (best, slot) => (best === undefined || slot.waiting < best.waiting ? slot : best),
+    undefined,
+  );
 }
 
 function roundedUp(value: number, unit: number): number {

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { CallOptions, Snapshot } from "../hypervisor.js";
+import { lacksDescription } from "./described.js";
 import { unlessGone } from "./inventory.js";
 import { isSet, map, text, toText } from "./xapi/fields.js";
 import { recordsOf } from "./xapi/pool-facts.js";
@@ -21,6 +22,8 @@ const markSchema = z.object({
   name: z.string(),
   description: z.string(),
   created: z.iso.datetime(),
+  /** The snapshot had got its name and not its description: it belongs to whoever the name says. */
+  lacksDescription: z.literal(true).optional(),
 });
 export type RemovalMark = z.infer<typeof markSchema>;
 
@@ -69,8 +72,9 @@ export async function markedDisks(xapi: Pick<Xapi, "call">, options: CallOptions
 
 /** A snapshot of which only disks are left, as it was. */
 export function toHalfRemoved(mark: RemovalMark): Snapshot {
-  const { snapshot: ref, name, description, created } = mark;
-  return { ref, name, description, createdAt: new Date(created), quiesced: false, depth: 1 };
+  const { snapshot: ref, name, description, created, lacksDescription: isPending } = mark;
+  const half = { ref, name, description, createdAt: new Date(created), quiesced: false, depth: 1 };
+  return { ...half, ...(isPending && { lacksDescription: true }) };
 }
 
 export function toMark(snapshot: XapiRecord, vm: string, created: Date): Omit<RemovalMark, "disk"> {
@@ -80,5 +84,6 @@ export function toMark(snapshot: XapiRecord, vm: string, created: Date): Omit<Re
     name: text(snapshot, "name_label"),
     description: text(snapshot, "name_description"),
     created: created.toISOString(),
+    ...(lacksDescription(snapshot) && { lacksDescription: true }),
   };
 }

@@ -1,4 +1,5 @@
 import type { CallOptions, Snapshot } from "../hypervisor.js";
+import { lacksDescription } from "./described.js";
 import { needVm, unlessGone } from "./inventory.js";
 import { markedDisks, readMark, type RemovalMark, toHalfRemoved } from "./removal-mark.js";
 import { date, isSet, map, reference, references, text, toRecord } from "./xapi/fields.js";
@@ -8,12 +9,6 @@ import type { XapiRecord } from "./xapi/value.js";
 import type { Xapi } from "./xapi/xapi.js";
 
 type Calls = Pick<Xapi, "call">;
-
-/** What our snapshots are called: nobody else knows the 50 random bits. */
-const SESSION_NAME = /^vmmount-([0-9a-z]{10})$/;
-
-/** In the snapshot's other_config: its own UUID, since a snapshot inherits what its VM has there. */
-export const DESCRIBED_KEY = "vmmount-described";
 
 /**
  * All snapshots of the VM, parents before children, and those of which only disks are left because their removal stopped
@@ -110,19 +105,13 @@ function depthOf(record: XapiRecord, records: ReadonlyMap<string, XapiRecord>): 
 }
 
 function toSnapshot(record: XapiRecord, depth: number): Snapshot {
-  const name = text(record, "name_label");
-  const description = text(record, "name_description");
-  const isDescribed = map(record, "other_config").get(DESCRIBED_KEY) === text(record, "uuid");
-  const [, session] = SESSION_NAME.exec(name) ?? [];
-  // A new snapshot has its VM's description, which may be the mark of another session; only ours are made in two steps.
-  const isPending = !isDescribed && session !== undefined && !description.includes(`"session":"${session}"`);
   return {
     ref: text(record, "uuid"),
-    name,
-    description,
+    name: text(record, "name_label"),
+    description: text(record, "name_description"),
     createdAt: date(record, "snapshot_time"),
     quiesced: map(record, "snapshot_info").get("disk-snapshot-type") === "quiesced",
     depth,
-    ...(isPending && { lacksDescription: true }),
+    ...(lacksDescription(record) && { lacksDescription: true }),
   };
 }

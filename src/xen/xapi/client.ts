@@ -1,5 +1,5 @@
 import { deadline } from "../../deadline.js";
-import { errorChain, UnreachableError } from "../../errors.js";
+import { AuthError, errorChain, UnreachableError } from "../../errors.js";
 import type { TlsTrust } from "../../https/tls.js";
 import type { CallOptions } from "../../hypervisor.js";
 import type { Logger } from "../../log.js";
@@ -88,8 +88,17 @@ export class XapiClient implements Xapi {
     query: Readonly<Record<string, string>>,
     options: TaskCall,
   ): Promise<XenDownload> {
-    const parts = await this.#streamParts(options);
-    return await removingOnFailure(parts.task, () => beginDownload({ host, path, query }, parts, options));
+    const begin = async (): Promise<XenDownload> => {
+      const parts = await this.#streamParts(options);
+      return await removingOnFailure(parts.task, () => beginDownload({ host, path, query }, parts, options));
+    };
+    try {
+      return await begin();
+    } catch (error) {
+      // The session has ended since it was looked at: the next look logs in again.
+      if (error instanceof AuthError && error.retryable) return await begin();
+      throw error;
+    }
   }
 
   async upload(

@@ -120,14 +120,15 @@ async function refusal(
   options: TaskCall,
 ): Promise<Error> {
   const { status } = exchange.head;
+  const what = `Cannot use ${path} of ${host.name}`;
+  // Its task has failed with the code of a wrong password then, which it is not.
+  if (status === 401) return new AuthError(`${what}: the server refuses the session`, { retryable: true });
   const page = Buffer.concat(await firstBytes(exchange.body(), limits.errorBodyBytesMax)).toString("latin1");
   try {
     await endOf(task, { ...limits, taskEndMs: limits.cancelMs }, options);
   } catch (error) {
     if (!(error instanceof UnreachableError)) return error as Error;
   }
-  const what = `Cannot use ${path} of ${host.name}`;
-  if (status === 401) return new AuthError(`${what}: the server refuses the session`, { retryable: true });
   if (status === 403) return new AuthError(`${what}: the account lacks the permission`);
   const [, reason = `it answers HTTP ${status}`] = /Additional information <\/h1>([^<]{1,300})/.exec(page) ?? [];
   return new HypervisorFaultError(`${what}: ${reason.replace(/[\s\u0000-\u001f\u007f]+/g, " ").trim()}`, {

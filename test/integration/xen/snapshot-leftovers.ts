@@ -143,6 +143,22 @@ await t.test("a snapshot that got its name but not its mark is the session's", a
   });
 });
 
+await t.test("disks of a snapshot that never got its mark are the session's as well", async (t) => {
+  await leavingNothing(t, async (server) => {
+    const revive = [diesAt("VM.set_name_description"), diesAt("VDI.destroy")];
+    t.match(await failure(server.createSnapshot(uuid, SPEC, { signal })), { retryable: true });
+    const [found] = await server.listSnapshots(uuid, { signal });
+    t.match(await failure(server.removeSnapshot(found!.ref, { signal })), { retryable: true });
+    for (const one of revive) one();
+    await using other = await connectToPool(pool);
+    const [half] = await other.listSnapshots(uuid, { signal });
+    t.strictSame({ ...half, createdAt: 0 }, { ...found, createdAt: 0 }, "listed as it was");
+    t.ok(isOfSession(half!, SESSION));
+    t.notOk(isOfSession(half!, "9876543210"));
+    await other.removeSnapshot(half!.ref, { signal });
+  });
+});
+
 await t.test("only snapshots are removed", async (t) => {
   await leavingNothing(t, async (server) => {
     t.match(await failure(server.removeSnapshot(uuid, { signal })), {

@@ -2,6 +2,7 @@ import t from "tap";
 import { NbdSource } from "../../../src/nbd/nbd-source.js";
 import { bytes } from "../../../src/units.js";
 import { blockSourceContract } from "../../fixtures/contract/block-source.js";
+import { until } from "../../fixtures/host/until.js";
 import { optionReply, type Script, scriptedServer, u32, u64 } from "../../fixtures/nbd/scripted-server.js";
 
 const { signal } = new AbortController();
@@ -46,6 +47,25 @@ void t.test("it serves several connections when what it serves is frozen", async
     await using source = await NbdSource.open(target, { ...OPTIONS, isFrozen }, signal);
     const parts = [new Uint8Array(512), new Uint8Array(512), new Uint8Array(512)];
     await Promise.all(parts.map((part) => source.read(part, bytes(512), { signal })));
+    await until("all connections are there", () => names.length >= count);
     t.strictSame(names, Array(count).fill("x"));
   }
+});
+
+void t.test("a server that has no room for another connection serves on by the first", async (t) => {
+  const names: string[] = [];
+  const content = Uint8Array.from({ length: 4096 }, (_, at) => at % 251);
+  const script = namedOnly(content, names);
+  // The second one waits for an answer for ever.
+  const option: Script["option"] = (...asked) => (names.length > 0 ? Buffer.alloc(0) : script.option?.(...asked));
+  const target = await scriptedServer(t, { ...script, option });
+  await using source = await NbdSource.open(target, { ...OPTIONS, isFrozen: true }, signal);
+  for (let round = 0; round < 3; round++) {
+    const parts = [0, 512, 1024].map((at) => ({ at, into: new Uint8Array(512) }));
+    await Promise.all(
+      parts.map(({ at, into }) => source.read(into, bytes(at), { signal: AbortSignal.timeout(1_000) })),
+    );
+    for (const { at, into } of parts) t.strictSame(into, content.slice(at, at + 512));
+  }
+  t.strictSame(names, ["x"]);
 });
