@@ -33,6 +33,13 @@ export class PoolTasks {
     this.#database = database;
   }
 
+  /** Pending tasks by whether something works on them. */
+  get pending(): { readonly working: readonly string[]; readonly idle: readonly string[] } {
+    const refs = [...this.#live.keys()].filter((ref) => this.#isPending(ref));
+    const isWorking = (ref: string): boolean => this.#live.get(ref)?.isWorking === true;
+    return { working: refs.filter(isWorking), idle: refs.filter((ref) => !isWorking(ref)) };
+  }
+
   /** A pending task that nothing works on yet. */
   create(label: string, description: string, hostRef: string): string {
     const ref = this.#database.create("task", {

@@ -7,14 +7,14 @@ import { isMap, NULL_REF, textOf } from "../value.js";
 import { assertPower, assertVmAllows } from "../vm-rules.js";
 
 const ADMIN = { role: "vm-admin" } as const;
-const POWER_ADMIN = { role: "vm-power-admin" } as const;
+const SNAPSHOTS = { role: "vm-power-admin", operation: "snapshot" } as const;
 
 /** Calls on snapshots and on the life of a machine's record. */
 export const VM_CALLS: readonly Method[] = [
-  method("VM.snapshot", { ...POWER_ADMIN, takes: "vm:VM new_name ignore_vdis:VDI[]?@8.3" }, (call) =>
+  method("VM.snapshot", { ...SNAPSHOTS, takes: "vm:VM new_name ignore_vdis:VDI[]?@8.3" }, (call) =>
     snapshot(call, false),
   ),
-  method("VM.snapshot_with_quiesce", { ...POWER_ADMIN, takes: "vm:VM new_name", removed: "8.2" }, (call) => {
+  method("VM.snapshot_with_quiesce", { ...SNAPSHOTS, takes: "vm:VM new_name", removed: "8.2" }, (call) => {
     const vm = call.args.text("vm");
     if (!guestQuiesces(call, vm)) throw new XapiFault("VM_SNAPSHOT_WITH_QUIESCE_NOT_SUPPORTED", vm, "VSS is not there");
     return snapshot(call, true);

@@ -6,7 +6,7 @@ import { isList, textOf } from "../value.js";
 import type { XenPool } from "../xen-pool.js";
 import { ExactSocket } from "./exact-socket.js";
 import { negotiate, type TlsMode } from "./negotiation.js";
-import { transmit } from "./transmission.js";
+import { closed, transmit } from "./transmission.js";
 
 /** Of one host; the next client is dropped. */
 const CONNECTIONS_MAX = 16;
@@ -84,14 +84,20 @@ async function serveClient(pool: XenPool, host: PoolHost, plain: Socket, mode: T
 async function serveExport(pool: XenPool, host: PoolHost, socket: ExactSocket, exportName: string): Promise<void> {
   const [path = "", query] = exportName.split("?", 2);
   const uuid = path.replace(/^\//, "");
-  pool.sessions.use(new URLSearchParams(query).get("session_id") ?? "");
   const vdi = pool.database.byUuid("VDI", uuid);
   const refs = [vdi, ...pool.database.where("VBD", "VDI", vdi)];
   const label = `nbd ${uuid}`;
   pool.traffic.fileRequest(label);
-  if (pool.actions("NBD.connect", path, refs).some((action) => action.kind === "drop")) return;
+  const actions = pool.actions("NBD.connect", path, refs);
+  const isDropped = (when: "before" | "after"): boolean =>
+    actions.some((action) => action.kind === "drop" && action.when === when);
+  if (isDropped("before")) return;
+  if (actions.some(({ kind }) => kind === "expireSessions")) pool.sessions.endAll();
+  if (actions.some(({ kind }) => kind === "hang")) await closed(socket);
+  pool.sessions.use(new URLSearchParams(query).get("session_id") ?? "");
   const attachment = pool.attachments.plug(vdi, host, "RO");
   try {
+    if (isDropped("after")) return;
     await using file = await pool.store.open(vdi);
     await transmit(socket, {
       disk: new FileDisk(file, pool.store.size(vdi)),

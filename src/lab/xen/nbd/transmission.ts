@@ -68,7 +68,8 @@ async function answerRead(
   return "next";
 }
 
-function closed({ socket }: ExactSocket): Promise<void> {
+/** Resolves when the client has gone. */
+export function closed({ socket }: ExactSocket): Promise<void> {
   return new Promise((resolve) => {
     if (socket.destroyed) resolve();
     socket.once("close", resolve);

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { RuleAction } from "../../rules.js";
 import { XapiFault } from "../fault.js";
+import { during } from "../operations.js";
 import { permissionsOf } from "../permissions.js";
 import type { PoolHost } from "../pool-host.js";
 import { isAtLeast } from "../roles.js";
@@ -61,7 +62,11 @@ export async function dispatch(call: RpcCall, facts: DispatchFacts): Promise<Val
   throwFault(actions, "call");
   args.assertReferences(parameters, pool.database);
   const run = async (task: PoolTask, signal: AbortSignal): Promise<Value> => {
-    await pretend(task, actions);
+    const work = (): Promise<void> => pretend(task, actions);
+    const [ref] = call.params.slice(1).map(textOf);
+    const { operation } = method;
+    if (operation === undefined || ref === undefined) await work();
+    else await during(pool.database, { className: "VM", ref, operation, task: task.ref }, work);
     throwFault(actions, "task");
     const value = await method.run({ pool, host, session, args, task, signal });
     // Whoever is told of an effect must find it after a crash.

@@ -30,6 +30,8 @@ export interface Method {
   readonly since: ProfileName | undefined;
   /** The first release that answers MESSAGE_REMOVED. */
   readonly removed: ProfileName | undefined;
+  /** What the VM that comes first shows in its current_operations from the task's beginning. */
+  readonly operation: string | undefined;
   readonly run: (call: MethodCall) => Value | Promise<Value>;
 }
 
@@ -40,9 +42,10 @@ interface Traits {
   readonly isAsync?: boolean;
   readonly since?: ProfileName;
   readonly removed?: ProfileName;
+  readonly operation?: string;
 }
 
 export function method(name: string, traits: Traits, run: Method["run"]): Method {
-  const { role, takes = "", isAsync = true, since, removed } = traits;
-  return { name, role, parameters: parseParameters(takes), isAsync, since, removed, run };
+  const { role, takes = "", isAsync = true, since, removed, operation } = traits;
+  return { name, role, parameters: parseParameters(takes), isAsync, since, removed, operation, run };
 }
