@@ -1,7 +1,7 @@
 import t from "tap";
 import { snapshotName } from "../../../src/snapshot/ownership.js";
 import { GarbageSite } from "../../fixtures/gc/garbage-site.js";
-import { endsDeadSessions, judgesByMarks, tellsOfServers } from "../../fixtures/gc/laws.js";
+import { endsDeadSessions, givesUpOnSilence, judgesByMarks, tellsOfServers } from "../../fixtures/gc/laws.js";
 import { connectToPool } from "../../fixtures/xen/connect-to-pool.js";
 import { testPool } from "../../fixtures/xen/lab-pool.js";
 
@@ -78,6 +78,10 @@ await t.test("nothing but what is nobody's to remove is left", (t) => {
   t.equal(now["task"], before["task"]);
   t.end();
 });
+
+await t.test("a server that never answers is given up after the time that a call may take", (t) =>
+  givesUpOnSilence(t, site, () => lab.rules.add({ match: { method: "VM.get_all_records" }, action: { kind: "hang" } })),
+);
 
 await t.test("a server that cannot be asked is a row", async (t) => {
   await tellsOfServers(t, site, "xen://127.0.0.1:9");
