@@ -153,7 +153,10 @@ async function removeThroughServer(
     const name = plan.action === "remove-used" ? plan.used.name : (facts.snapshotName ?? "");
     throw new LeftoverError(
       `Cannot remove snapshot "${name}" of "${facts.vm.name}" on ${facts.server.url}: ${errorChain(error)}`,
-      { cause: error, hint: `When that is solved, run "vmmount umount ${session}" or "vmmount gc"; the journal keeps it` },
+      {
+        cause: error,
+        hint: `When that is solved, run "vmmount umount ${session}" or "vmmount gc"; the journal keeps it`,
+      },
     );
   }
 }

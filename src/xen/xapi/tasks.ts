@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { deadline } from "../../deadline.js";
 import { UnreachableError, unwrapAbort } from "../../errors.js";
@@ -46,12 +47,36 @@ export class Tasks {
     return await this.#outcome(this.#task(toText(ref, "a task")), options);
   }
 
-  /** A task of ours, for an HTTP handler to work on. */
-  async create(label: string, description: string, signal: AbortSignal): Promise<Task> {
+  /** A task of ours, for an HTTP handler to work on; an id behind its label makes it one of a kind. */
+  async create(what: string, description: string, signal: AbortSignal): Promise<Task> {
     signal.throwIfAborted();
-    // Never given up half-way: nobody would remove it, and one that nobody works on stays pending for a day.
-    const ref = await this.#session.call("task.create", [label, description], { signal: new AbortController().signal });
-    return this.#task(toText(ref, "a task"));
+    const label = `${what} (${randomBytes(4).toString("hex")})`;
+    try {
+      // Never given up half-way: nobody would remove it, and one that nobody works on stays pending for a day.
+      const ref = await this.#session.call("task.create", [label, description], {
+        signal: new AbortController().signal,
+      });
+      return this.#task(toText(ref, "a task"));
+    } catch (error) {
+      if (error instanceof UnreachableError && error.retryable) await this.#removeUnheard(label);
+      throw error;
+    }
+  }
+
+  /** The server may have made the task all the same. Never throws. */
+  async #removeUnheard(label: string): Promise<void> {
+    const late = (): UnreachableError => new UnreachableError("Looking for the task took too long");
+    try {
+      const options = { signal: deadline(this.#limits.cancelMs, late) };
+      const refs = await this.#session.call("task.get_by_name_label", [label], options);
+      for (const ref of Array.isArray(refs) ? (refs as readonly XapiValue[]) : []) {
+        const task = this.#task(toText(ref, "a task"));
+        await task.cancel();
+        await task.remove();
+      }
+    } catch (error) {
+      this.#logger.debug("Cannot look for a task that may have been made", { label, error: String(error) });
+    }
   }
 
   /** Waits for a task that somebody else has begun, and leaves it there. @throws XapiFault */

@@ -73,6 +73,22 @@ await t.test("a handler that refuses says why, and leaves no task", async (t) =>
   t.strictSame(lab.counts(), before);
 });
 
+await t.test("a task is not left behind whose making was not heard of", async (t) => {
+  const before = lab.counts();
+  {
+    await using xapi = await connect();
+    const [host] = await xapi.hosts({ signal });
+    const [disk] = lab.vm("cold01").disks;
+    lab.rules.add({ match: { method: "task.create" }, count: 1, action: { kind: "drop", when: "after" } });
+    await t.rejects(hashed(xapi, host!, disk!.uuid), { name: "UnreachableError", retryable: true });
+    t.equal(await hashed(xapi, host!, disk!.uuid), await lab.hashVdi(disk!.uuid), "the next attempt works");
+    t.equal(lab.counts()["task"] ?? 0, 0);
+  }
+  // The host lets go of what was read a moment later.
+  await new Promise((resolve) => setTimeout(resolve, 2 * lab.rules.settings.detachMs));
+  t.strictSame(lab.counts(), before);
+});
+
 await t.test("a transfer that is given up ends on the server too", async (t) => {
   await using xapi = await connect();
   const [host] = await xapi.hosts({ signal });
