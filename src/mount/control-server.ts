@@ -66,7 +66,7 @@ export class ControlServer implements AsyncDisposable {
     });
     await new Promise<void>((resolve, reject) => {
       server.once("error", (error) => {
-        reject(unwritable({ doing: `listen at "${path}"`, setting: "runtime.dir" }, error));
+        reject(unwritable({ doing: `listen at "${path}"`, setting: "runtime.dir" }, error) as Error);
       });
       server.listen(path, resolve);
     });
