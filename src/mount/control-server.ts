@@ -66,7 +66,8 @@ export class ControlServer implements AsyncDisposable {
     });
     await new Promise<void>((resolve, reject) => {
       server.once("error", (error) => {
-        reject(unwritable({ doing: `listen at "${path}"`, setting: "runtime.dir" }, error) as Error);
+        const told = unwritable({ doing: `listen at "${path}"`, setting: "runtime.dir" }, error);
+        reject(told instanceof Error ? told : error);
       });
       server.listen(path, resolve);
     });
