@@ -6,6 +6,7 @@ import { BusyError, errorFacts, RefusedError } from "../errors.js";
 import { tryLock } from "../libc.js";
 import { unwritable } from "../unwritable.js";
 import { chooseServer } from "../mount/connection.js";
+import { eraseTornImports } from "../mount/import-record.js";
 import { unaskedImports } from "./imports.js";
 import { Logins } from "./logins.js";
 import type { GcReport, GcRow } from "./report.js";
@@ -32,6 +33,7 @@ export async function collectGarbage(
   await using lock = options.dryRun ? undefined : await lockRun(options);
   await using logins = new Logins(options);
   const site: GcSite = { ...options, logins };
+  if (!site.dryRun) await eraseTornImports(site.paths);
   const sessions = await deadSessions(site);
   const turn = pLimit(SERVERS_MAX);
   const scan = (told: ReadonlySet<string>): Promise<Scanned[]> =>

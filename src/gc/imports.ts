@@ -130,7 +130,8 @@ export async function collectImport(
   try {
     // What was seen may be a while ago: somebody may have begun to use it.
     const again = (await seenImports(server.url, hypervisor, site)).find((one) => one.found.task === found.task);
-    if (again !== undefined && again.verdict.act === "leave") return row("left", again.verdict.reason);
+    // Only what is still to go: one that is not seen any more is complete or gone.
+    if (again?.verdict.act !== "remove") return row("left", again?.verdict.reason ?? "it is complete or gone by now");
     await hypervisor.imports?.remove(found.task, { signal: site.signal });
     site.logger.info(`Removed what a dead import left of "${vm?.name ?? found.task}"`);
     // Nothing is left by now, so that this forgets it.

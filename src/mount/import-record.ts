@@ -1,15 +1,17 @@
-import { type FileHandle, mkdir, open, readdir, readFile, unlink } from "node:fs/promises";
-import { join } from "node:path";
+import { type FileHandle, mkdir, open, readdir, readFile, stat, unlink } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { z } from "zod";
-import { BusyError } from "../errors.js";
-import { tryLock } from "../libc.js";
 import { syncDirectory } from "../snapshot/journal.js";
+import { holdJournal } from "../snapshot/lock.js";
+import { unwritable } from "../unwritable.js";
 import { isLocked } from "./session-list.js";
 import { isSessionId, newSessionId, type StatePaths } from "./state-paths.js";
 
 /** A record has some hundred bytes: what is larger is none of ours. */
 const RECORD_BYTES_MAX = 64 * 1024;
 const ENDING = ".import";
+/** A record has its lock and its first line within milliseconds: one without them after an hour will never have them. */
+const TORN_MS = 3_600_000;
 
 const factsSchema = z.object({
   /** URL of the pool. */
@@ -52,15 +54,16 @@ export class ImportRecord implements AsyncDisposable {
     this.#file = file;
   }
 
-  /** @throws what the file system says */
+  /** @throws VmmountError "space" on a full disk, ConfigError when the system refuses for another reason */
   static async create(paths: StatePaths, facts: ImportFacts): Promise<ImportRecord> {
     await paths.prepare();
-    await mkdir(paths.imports, { recursive: true, mode: 0o700 });
     const path = join(paths.imports, `${newSessionId()}${ENDING}`);
-    const file = await open(path, "ax", 0o600);
+    const file = await makeFile(path).catch((error: unknown) => {
+      throw unwritable({ doing: `keep a record of the import in "${paths.imports}"`, setting: "state.dir" }, error);
+    });
     const record = new ImportRecord(path, file);
     try {
-      if (!tryLock(file.fd)) throw new BusyError(`Cannot begin the import: "${path}" is locked`);
+      await holdJournal(file.fd);
       await record.#append(JSON.stringify(facts));
       await syncDirectory(paths.imports);
       return record;
@@ -71,7 +74,7 @@ export class ImportRecord implements AsyncDisposable {
     }
   }
 
-  /** Resolves when the step is on disk. */
+  /** Resolves when the step is on disk. @throws as `create` does */
   async note(step: ImportStep): Promise<void> {
     await this.#append(step);
   }
@@ -87,22 +90,49 @@ export class ImportRecord implements AsyncDisposable {
   }
 
   async #append(line: string): Promise<void> {
-    await this.#file.write(`${line}\n`);
-    await this.#file.datasync();
+    try {
+      // A write alone may end where the disk does, and say so only by a count.
+      await this.#file.appendFile(`${line}\n`);
+      await this.#file.datasync();
+    } catch (error) {
+      throw unwritable({ doing: `write "${this.#path}"`, setting: "state.dir" }, error);
+    }
   }
+}
+
+async function makeFile(path: string): Promise<FileHandle> {
+  await mkdir(dirname(path), { mode: 0o700 }).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+  });
+  return await open(path, "ax", 0o600);
 }
 
 /** Every import of this host that has not ended as it should, oldest first. */
 export async function listImports(paths: StatePaths): Promise<ImportEntry[]> {
+  const entries = await Promise.all((await recordIds(paths)).map((id) => readEntry(paths, id)));
+  return entries
+    .filter((entry) => entry !== undefined)
+    .sort((a, b) => a.facts.started.localeCompare(b.facts.started) || a.id.localeCompare(b.id));
+}
+
+async function recordIds(paths: StatePaths): Promise<string[]> {
   const names = await readdir(paths.imports).catch((error: unknown) => {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
     throw error;
   });
   const ids = names.filter((name) => name.endsWith(ENDING)).map((name) => name.slice(0, -ENDING.length));
-  const entries = await Promise.all(ids.filter(isSessionId).map((id) => readEntry(paths, id)));
-  return entries
-    .filter((entry) => entry !== undefined)
-    .sort((a, b) => a.facts.started.localeCompare(b.facts.started) || a.id.localeCompare(b.id));
+  return ids.filter(isSessionId);
+}
+
+/** Forgets imports that died before their first line was on disk: nothing was sent by then. */
+export async function eraseTornImports(paths: StatePaths): Promise<void> {
+  const readable = new Set((await listImports(paths)).map(({ id }) => id));
+  for (const id of await recordIds(paths)) {
+    const path = join(paths.imports, `${id}${ENDING}`);
+    const { mtimeMs = Infinity } = (await stat(path).catch(() => undefined)) ?? {};
+    const isOld = mtimeMs < Date.now() - TORN_MS;
+    if (!readable.has(id) && isOld && (await isLocked(path)) === false) await eraseImport(paths, id);
+  }
 }
 
 /** One that is gone is success. */

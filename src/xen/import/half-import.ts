@@ -1,4 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
+import { deadline } from "../../deadline.js";
+import { UnreachableError } from "../../errors.js";
 import type { CallOptions, FoundImport, Imports, TaskOptions } from "../../hypervisor.js";
 import type { Logger } from "../../log.js";
 import { HELD } from "../held.js";
@@ -17,6 +19,8 @@ import type { Xapi } from "../xapi/xapi.js";
 export const IMPORT_KEY = "import_task";
 
 const HELD_PAUSE_MS = 2_000;
+/** A host lets go of the disks that it was writing within seconds. */
+const REMOVAL_MS_MAX = 120_000;
 
 type Records = ReadonlyMap<string, XapiRecord>;
 
@@ -58,12 +62,20 @@ export class XenImports implements Imports {
 
   remove(task: string, { signal }: TaskOptions): Promise<void> {
     return translating("Cannot remove what an import has left", () =>
-      removeImport(task, this.#xapi, { signal, logger: this.#logger }),
+      removeImport(task, this.#xapi, { signal: AbortSignal.any([signal, removalDeadline()]), logger: this.#logger }),
     );
   }
 }
 
-/** @throws XapiFault when a step is refused; the signal's reason when the server does not let go of a disk */
+/** When what an import has left is given up. */
+export function removalDeadline(): AbortSignal {
+  return deadline(REMOVAL_MS_MAX, () => new UnreachableError("Removing it took longer than 2 minutes"));
+}
+
+/**
+ * @param options `signal` also ends the wait for a disk that the server does not let go of
+ * @throws XapiFault when a step is refused, or is still refused at the end; the signal's reason
+ */
 export async function removeImport(
   task: string,
   xapi: Xapi,

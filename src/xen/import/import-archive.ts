@@ -1,12 +1,11 @@
-import { deadline } from "../../deadline.js";
-import { errorChain, IntegrityError, LeftoverError, UnreachableError } from "../../errors.js";
+import { errorChain, IntegrityError, LeftoverError } from "../../errors.js";
 import type { CallOptions, TaskOptions } from "../../hypervisor.js";
 import type { Logger } from "../../log.js";
 import { XapiFault } from "../xapi/fault.js";
 import { isSet, text, toRecord } from "../xapi/fields.js";
 import type { XapiValue } from "../xapi/value.js";
 import type { Xapi, XenUploadBody } from "../xapi/xapi.js";
-import { IMPORT_KEY, removeImport } from "./half-import.js";
+import { IMPORT_KEY, removalDeadline, removeImport } from "./half-import.js";
 import type { StorageChoice } from "./storage-choice.js";
 
 export interface ImportRequest {
@@ -21,7 +20,7 @@ export interface ImportRequest {
 
 /** Kept where a death of this process does not reach it. */
 export interface ImportNotes {
-  /** Before the first byte is sent. */
+  /** Before the first byte is sent: nothing is when it rejects. */
   begun(task: string): Promise<void>;
   failed(): Promise<void>;
   /** The import is complete, or nothing of it is left. */
@@ -35,9 +34,6 @@ export interface ImportedVm {
   readonly isTemplate: boolean;
 }
 
-/** Removing what a failed import left: the host has let go of its disks within seconds. */
-const CLEAN_MS_MAX = 120_000;
-
 /**
  * Imports an archive as a new VM: never over one that exists, with a UUID and network addresses of its own. The answer
  * "200" comes before the work; only the server's task tells how it ended.
@@ -49,7 +45,7 @@ export async function importArchive(
   xapi: Xapi,
   options: TaskOptions & { readonly logger: Logger },
 ): Promise<readonly ImportedVm[]> {
-  const { signal } = options;
+  const { signal, logger } = options;
   let task: string | undefined;
   const call = {
     ...options,
@@ -67,13 +63,13 @@ export async function importArchive(
     result = await xapi.upload(storage.host, "/import", query, archive, call);
   } catch (error) {
     if (task !== undefined) {
-      await notes.failed();
-      await cleanUp(task, error, xapi, options.logger);
-      await notes.ended();
+      await noted(notes.failed(), logger);
+      await cleanUp(task, error, xapi, logger);
+      await noted(notes.ended(), logger);
     }
     throw error;
   }
-  await notes.ended();
+  await noted(notes.ended(), logger);
   try {
     return await finish(result, name, xapi, { signal });
   } catch (error) {
@@ -81,6 +77,15 @@ export async function importArchive(
       cause: error,
       hint: `It is there: xe vm-list other-config:import_task=${task ?? ""}`,
     });
+  }
+}
+
+/** What became of the import counts for more than its note: without it, `vmmount gc` asks the server. */
+async function noted(note: Promise<void>, logger: Logger): Promise<void> {
+  try {
+    await note;
+  } catch (error) {
+    logger.warn(`The record of the import is not up to date: ${errorChain(error)}`);
   }
 }
 
@@ -108,9 +113,8 @@ async function finish(
 
 /** The server removes a failed import itself; one that died in the middle of it does not. */
 async function cleanUp(task: string, why: unknown, xapi: Xapi, logger: Logger): Promise<void> {
-  const signal = deadline(CLEAN_MS_MAX, () => new UnreachableError("Removing it took too long"));
   try {
-    await removeImport(task, xapi, { signal, logger });
+    await removeImport(task, xapi, { signal: removalDeadline(), logger });
   } catch (error) {
     throw new LeftoverError(
       `${why instanceof XapiFault ? "The import failed" : errorChain(why)}, and what it left could not be removed: ${errorChain(error)}`,

@@ -1,3 +1,4 @@
+import { unlessAborted } from "../../unless-aborted.js";
 import type { Checksum } from "./checksum.js";
 import { CHUNK_BYTES } from "./chunk-map.js";
 
@@ -73,7 +74,8 @@ export class ChunkHashes {
     const key = keyOf(place);
     const gathered = this.#gathered.get(key);
     while (gathered !== undefined && gathered.underWay.size > 0 && !this.#known.has(key)) {
-      await settled(gathered.underWay, signal);
+      // Until one of them has ended, however.
+      await unlessAborted(Promise.race([...gathered.underWay].map(ended)), signal);
     }
     const known = this.#known.get(key);
     if (known !== undefined) {
@@ -148,25 +150,6 @@ function merged(ranges: (readonly [from: number, to: number])[]): (readonly [fro
   return result;
 }
 
-/** Until one of them has ended, however. @throws the reason of the signal */
-async function settled(promises: ReadonlySet<Promise<unknown>>, signal: AbortSignal): Promise<void> {
-  signal.throwIfAborted();
-  let onAbort: (() => void) | undefined;
-  const aborted = new Promise<never>((_, reject) => {
-    onAbort = () => {
-      reject(signal.reason as Error);
-    };
-    signal.addEventListener("abort", onAbort, { once: true });
-  });
-  try {
-    const ended = [...promises].map((promise) =>
-      promise.then(
-        () => undefined,
-        () => undefined,
-      ),
-    );
-    await Promise.race([aborted, ...ended]);
-  } finally {
-    if (onAbort !== undefined) signal.removeEventListener("abort", onAbort);
-  }
+async function ended(promise: Promise<unknown>): Promise<void> {
+  await promise.catch(() => undefined);
 }

@@ -1,4 +1,5 @@
-import { writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { eraseImport, ImportRecord, type ImportStep, listImports } from "../../../src/mount/import-record.js";
@@ -11,6 +12,7 @@ import { until } from "../../fixtures/host/until.js";
 import { connectToPool } from "../../fixtures/xen/connect-to-pool.js";
 import { SMALL_POOL, testPool } from "../../fixtures/xen/lab-pool.js";
 import { PoolClient } from "../../fixtures/xen/pool-client.js";
+import { countsAtRest } from "../../fixtures/xen/pool-at-rest.js";
 
 /** What a `vmmount restore` that died leaves on a pool, and what `vmmount gc` makes of it; the subtests follow each other. */
 const pool = await testPool(t, {
@@ -34,13 +36,13 @@ const site = await GarbageSite.make(
   },
   host,
 );
+const before = lab.counts();
+const NOTHING = { VM: before["VM"], VDI: before["VDI"], VBD: before["VBD"] };
 const client = await PoolClient.login(lab);
 t.teardown(() => client.call("session.logout").then(() => undefined));
 const archive = (await client.get("/export", { uuid: vm.uuid })).body;
 const path = join(host.directory, "cold01.xva");
 await writeFile(path, archive);
-const before = lab.counts();
-const NOTHING = { VM: before["VM"], VDI: before["VDI"], VBD: before["VBD"] };
 
 function importedVms(): string[] {
   const isImported = (row: Readonly<Record<string, unknown>>): boolean =>
@@ -98,7 +100,7 @@ async function died(task: string, step?: ImportStep): Promise<void> {
 }
 
 async function leavesNothing(t: Test): Promise<void> {
-  t.match(lab.counts(), NOTHING);
+  t.match(await countsAtRest(lab), NOTHING);
   t.strictSame(await listImports(site.paths), [], "and nothing is remembered");
   t.strictSame((await site.gc()).rows, []);
 }
@@ -140,6 +142,34 @@ await t.test("a VM that is complete stays, whatever died", async (t) => {
   await stranger.imports?.remove(task, { signal: new AbortController().signal });
   t.strictSame((await site.gc()).rows, [], "gone by now, and forgotten");
   await leavesNothing(t);
+});
+
+await t.test("one that is complete by the time of its turn stays", async (t) => {
+  const { vm: whole, task } = await imported("");
+  await died(task);
+  database.update("task", task, { status: "failure" });
+  const now = (): boolean => {
+    database.update("task", task, { status: "success" });
+    return true;
+  };
+  const gc = await site.gc({}, now);
+  t.match(gc, { exit: "ok", report: [{ kind: "import", action: "left", reason: /complete or gone by now/ }] });
+  t.ok(database.has("VM", whole));
+  await stranger.imports?.remove(task, { signal: new AbortController().signal });
+  await leavesNothing(t);
+});
+
+await t.test("a record that died with its first line goes when it is old", async (t) => {
+  const torn = join(site.paths.imports, "k3v9q2m7xa.import");
+  await writeFile(torn, '{"url":"xen://po');
+  await site.gc();
+  t.ok(existsSync(torn), "its process may be about to lock it");
+  const old = new Date(Date.now() - 2 * 3_600_000);
+  await utimes(torn, old, old);
+  await site.gc({ dryRun: true });
+  t.ok(existsSync(torn));
+  await site.gc();
+  t.notOk(existsSync(torn));
 });
 
 await t.test("a record of a server that is not configured is told of", async (t) => {

@@ -6,6 +6,7 @@ import type { RestoreResult } from "../../../src/restore/restore-to-pool.js";
 import { succeed } from "../../fixtures/host/command-line.js";
 import { ProxyHost } from "../../fixtures/host/proxy-host.js";
 import { testPool } from "../../fixtures/xen/lab-pool.js";
+import { countsAtRest } from "../../fixtures/xen/pool-at-rest.js";
 
 const { lab } = await testPool(t, { profile: "8.3" });
 const host = await ProxyHost.make(t, lab);
@@ -26,12 +27,12 @@ async function hashes(from: LabPool, name: string): Promise<string[]> {
 const archive = await exported(lab, "cold01");
 
 void t.test("an archive is imported as a new VM with the same disks", async (t) => {
-  const before = lab.counts();
+  const before = await countsAtRest(lab);
   const result = await host.json<RestoreResult>(["restore", archive, "--name", "cold02"]);
   t.match(result, { vms: [{ name: "cold02", isTemplate: false }], storage: { name: "NFS" } });
   t.not(result.vms[0]?.uuid, lab.vm("cold01").uuid, "it has a UUID of its own");
   t.same(await hashes(lab, "cold02"), await hashes(lab, "cold01"));
-  const after = lab.counts();
+  const after = await countsAtRest(lab);
   t.equal(after["VM"], (before["VM"] ?? 0) + 1);
   t.equal(after["VDI"], (before["VDI"] ?? 0) + lab.vm("cold02").disks.length);
   t.match(after, { task: before["task"], session: 0 });
@@ -48,7 +49,7 @@ void t.test("what cannot work is told before the first byte, with what to do, an
   await truncate(cut, 700_000);
   const other = await testPool(t, { profile: "8.2" });
   const old = await ProxyHost.make(t, other.lab);
-  const before = lab.counts();
+  const before = await countsAtRest(lab);
   const sent = lab.traffic.report();
   const cases: [args: string[], code: number, message: RegExp][] = [
     [[cut], 65, /archive/],
@@ -67,7 +68,7 @@ void t.test("what cannot work is told before the first byte, with what to do, an
   lab.pool.database.update("pool", lab.pool.poolRef, { default_SR: "OpaqueRef:NULL" });
   const homeless = await host.vmmount(["restore", archive]);
   t.match(homeless, { code: 66, stderr: /no default one.*--sr.*"NFS" \(.*free, shared\)/s });
-  t.same(lab.counts(), before);
+  t.same(await countsAtRest(lab), before);
   t.ok(sent);
 });
 
@@ -82,7 +83,7 @@ void t.test("a VM that is imported and cannot be named is told of", async (t) =>
 });
 
 void t.test("the task is the truth: an import that fails after 200 fails, and leaves nothing", async (t) => {
-  const before = lab.counts();
+  const before = await countsAtRest(lab);
   const damaged = join(host.directory, "damaged.xva");
   await copyFile(archive, damaged);
   const file = await open(damaged, "r+");
@@ -90,7 +91,7 @@ void t.test("the task is the truth: an import that fails after 200 fails, and le
   await file.close();
   const failed = await host.vmmount(["restore", damaged, "--sr", "NFS"]);
   t.match(failed, { code: 65, stderr: /checksum/ });
-  t.same(lab.counts(), before);
+  t.same(await countsAtRest(lab), before);
 
   const stop = lab.rules.add({
     match: { path: "/import" },
@@ -99,5 +100,5 @@ void t.test("the task is the truth: an import that fails after 200 fails, and le
   const full = await host.vmmount(["restore", archive, "--sr", "NFS"]);
   stop();
   t.match(full, { code: 80, stderr: /storage/i });
-  t.same(lab.counts(), before);
+  t.same(await countsAtRest(lab), before);
 });

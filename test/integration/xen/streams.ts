@@ -6,6 +6,7 @@ import type { Xapi, XenHost } from "../../../src/xen/xapi/xapi.js";
 import { bytes } from "../../../src/units.js";
 import { recordingLogger } from "../../fixtures/recording-logger.js";
 import { testPool } from "../../fixtures/xen/lab-pool.js";
+import { countsAtRest } from "../../fixtures/xen/pool-at-rest.js";
 
 /** Transfers both ways with the HTTP handlers of the stand-in pool, which shares no code with them. */
 const { signal } = new AbortController();
@@ -28,7 +29,7 @@ async function hashed(xapi: Xapi, host: XenHost, vdi: string): Promise<string> {
 }
 
 await t.test("a disk comes from any host; one that does not reach its storage names another", async (t) => {
-  const before = lab.counts();
+  const before = await countsAtRest(lab);
   {
     await using xapi = await connect();
     const [first, second] = await xapi.hosts({ signal });
@@ -49,17 +50,16 @@ await t.test("a disk comes from any host; one that does not reach its storage na
     t.equal(await hashed(xapi, first!, frozen!), await lab.hashVdi(frozen!), "by way of the host that was asked");
     const disks = lab.vm("db01").disks.flatMap(({ ref }) => database.where("VDI", "snapshot_of", ref));
     await xapi.task("VM.destroy", [snapshot], { signal, what });
-    // The host lets go of what was read a moment later.
-    await new Promise((resolve) => setTimeout(resolve, 2 * lab.rules.settings.detachMs));
+    await countsAtRest(lab);
     for (const disk of disks) await xapi.task("VDI.destroy", [disk], { signal, what });
   }
-  t.strictSame(lab.counts(), before);
+  t.strictSame(await countsAtRest(lab), before);
 });
 
 await t.test("a handler that refuses says why, and leaves no task", async (t) => {
   await using xapi = await connect();
   const [host] = await xapi.hosts({ signal });
-  const before = lab.counts();
+  const before = await countsAtRest(lab);
   const query = { vdi: "OpaqueRef:00000000-0000-0000-0000-000000000000", format: "raw" };
   const error: unknown = await xapi
     .download(host!, "/export_raw_vdi", query, { signal, what })
@@ -70,11 +70,11 @@ await t.test("a handler that refuses says why, and leaves no task", async (t) =>
     })
     .catch((error: unknown) => error);
   t.ok(error instanceof XapiFault && error.is("HANDLE_INVALID", "UUID_INVALID"), String(error));
-  t.strictSame(lab.counts(), before);
+  t.strictSame(await countsAtRest(lab), before);
 });
 
 await t.test("a task is not left behind whose making was not heard of", async (t) => {
-  const before = lab.counts();
+  const before = await countsAtRest(lab);
   {
     await using xapi = await connect();
     const [host] = await xapi.hosts({ signal });
@@ -84,15 +84,13 @@ await t.test("a task is not left behind whose making was not heard of", async (t
     t.equal(await hashed(xapi, host!, disk!.uuid), await lab.hashVdi(disk!.uuid), "the next attempt works");
     t.equal(lab.counts()["task"] ?? 0, 0);
   }
-  // The host lets go of what was read a moment later.
-  await new Promise((resolve) => setTimeout(resolve, 2 * lab.rules.settings.detachMs));
-  t.strictSame(lab.counts(), before);
+  t.strictSame(await countsAtRest(lab), before);
 });
 
 await t.test("a transfer that is given up ends on the server too", async (t) => {
   await using xapi = await connect();
   const [host] = await xapi.hosts({ signal });
-  const before = lab.counts();
+  const before = await countsAtRest(lab);
   const [disk] = lab.vm("cold01").disks;
   const reason = new Error("changed my mind");
   const controller = new AbortController();
@@ -104,8 +102,7 @@ await t.test("a transfer that is given up ends on the server too", async (t) => 
     })().catch((error: unknown) => error);
     t.equal(given, reason);
   }
-  await new Promise((resolve) => setTimeout(resolve, 2 * lab.rules.settings.detachMs));
-  t.strictSame(lab.counts(), before);
+  t.strictSame(await countsAtRest(lab), before);
 });
 
 await t.test("bytes go up, and a server that takes none is told of", async (t) => {
