@@ -49,3 +49,14 @@ export async function machineFacts(signal: AbortSignal, cacheDrop: string): Prom
     ["packages", packages.replace(/; $/, "")],
   ];
 }
+
+/** When, from which commit and on what a run was measured, for the numbers that stay when a later run is of another machine. */
+export function originOf(facts: ReadonlyMap<string, string>): string {
+  const [date = "?", commit = "?", processor = "?"] = ["date", "commit", "processor"].map((name) => facts.get(name));
+  return `${date}, commit ${commit}, on ${shortName(processor)}`;
+}
+
+/** "Intel(R) Xeon(R) Processor @ 2.60GHz, 2 cores" is "Intel Xeon, 2 cores". */
+function shortName(processor: string): string {
+  return processor.replace(/\((?:R|TM)\)|\b(?:Processor|CPU)\b|@ [\d.]+GHz/g, "").replace(/\s+(?=[\s,]|$)/g, "");
+}

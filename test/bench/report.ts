@@ -1,7 +1,7 @@
 import { GIB, MIB } from "../../src/units.js";
 import type { Sample } from "./contender.js";
-import { FINDINGS_BEGIN, FINDINGS_END, readEarlierReport } from "./earlier-report.js";
-import type { MachineFacts } from "./machine.js";
+import { FINDINGS_BEGIN, FINDINGS_END, readEarlierReport, TARGETS_HEAD } from "./earlier-report.js";
+import { type MachineFacts, originOf } from "./machine.js";
 import type { Options } from "./options.js";
 import { ratios, spreadOf } from "./statistics.js";
 import { type Series, seriesOf, type Table, values } from "./table.js";
@@ -18,14 +18,14 @@ export interface Report {
 
 /** The whole report as Markdown. @param previous the report before it, whose findings stay, and the cases that did not run */
 export function formatReport({ options, machine, tables, verdicts }: Report, previous: string | undefined): string {
-  const facts = new Map(machine);
-  const earlier = readEarlierReport(previous, facts.get("processor"));
-  const measured = `Measured ${facts.get("date") ?? "?"}, commit ${facts.get("commit") ?? "?"}, ${options.runs} runs.`;
+  const earlier = readEarlierReport(previous);
+  const origin = originOf(new Map(machine));
+  const measured = `Measured ${origin}, ${options.runs} runs.`;
   const sections = new Map(earlier.tables);
   for (const table of tables) sections.set(table.id, formatTable(table, measured).join("\n"));
   const targets = new Map(earlier.targets);
   for (const { target, measured: value, result } of verdicts) {
-    targets.set(target, `| ${target} | ${value} | ${result === "missed" ? "**missed**" : result} |`);
+    targets.set(target, `| ${target} | ${value} | ${result === "missed" ? "**missed**" : result} | ${origin} |`);
   }
   const quick = options.quick
     ? ["**A quick run: it shows that the benchmark works, its numbers mean nothing.**", ""]
@@ -35,7 +35,8 @@ export function formatReport({ options, machine, tables, verdicts }: Report, pre
     "",
     "Written by `npm run bench`; only the findings are by hand. All contenders of a table read the same data in the same run, one",
     "after the other in an order that moves on with every run, each started anew for each run. The facts here are of the last run;",
-    "with `--case` it measured only some of the tables, and each says when that was.",
+    "with `--case` it measured only some of the tables. Each table and each target says when, from which commit and on which processor it",
+    "was measured: those of different processors do not compare, the ratios within one do.",
     "",
     ...quick,
     ...machine.map(([name, value]) => `- ${name}: ${value}`),
@@ -43,8 +44,7 @@ export function formatReport({ options, machine, tables, verdicts }: Report, pre
     "",
     "## Targets",
     "",
-    "| target | measured | |",
-    "|---|---|---|",
+    TARGETS_HEAD,
     ...targets.values(),
     "",
     "## Findings",
