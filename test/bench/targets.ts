@@ -197,7 +197,8 @@ function memoryTarget(tables: readonly Table[]): Target {
   const limit = DAEMON_BYTES_MAX + CACHE_BYTES + IN_FLIGHT_BYTES_MAX;
   const peaks = tables.flatMap(({ id, series }) =>
     series
-      .filter(({ name }) => OURS.includes(name) || id === "i")
+      // All of these read through vmmount only, whatever their series are called.
+      .filter(({ name }) => OURS.includes(name) || name === VDDK_MOUNT || ["g", "i"].includes(id))
       .flatMap(({ samples }) => samples.flatMap(({ peakRssBytes }) => peakRssBytes ?? [])),
   );
   return {

@@ -8,6 +8,7 @@ import { ProxyHost } from "../../fixtures/host/proxy-host.js";
 import type { Sample } from "../contender.js";
 import { startLabProcess } from "../lab-address.js";
 import { mountMachine } from "../peers/vmmount.js";
+import { peakRssBytes } from "../process-cost.js";
 import { mustRun } from "../programs.js";
 import { readSequentially } from "../sequential-read.js";
 import { alternate, type Entrant, type Series, type Table } from "../table.js";
@@ -29,12 +30,12 @@ export async function thinDisk(bench: Workbench): Promise<Table[]> {
   const entrant = (name: string, read: (thin: string, plain: string) => Promise<number>): Entrant => ({
     name,
     run: async (runOwner) => {
-      const { mountPoint } = await mountMachine(runOwner, host, { locator: `/dc1/${bench.site.thin}` });
+      const { mountPoint, pids } = await mountMachine(runOwner, host, { locator: `/dc1/${bench.site.thin}` });
       const before = await bytesSent(lab);
       const seconds = await read(join(mountPoint, "scsi0-0-flat.vmdk"), join(mountPoint, "scsi0-1-flat.vmdk"));
       sent.set(name, [...(sent.get(name) ?? []), { value: (await bytesSent(lab)) - before }]);
       await rm(target, { force: true });
-      return { value: seconds };
+      return { value: seconds, peakRssBytes: await peakRssBytes(pids) };
     },
   });
   const { options, signal } = bench;
