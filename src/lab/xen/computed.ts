@@ -1,6 +1,10 @@
 import type { Database, Row } from "./database/database.js";
+import { isSince } from "./profile.js";
 import { NULL_REF, textOf, type Value } from "./value.js";
 import type { VdiStore } from "./vdi-store.js";
+import { guestQuiesces } from "./vm-rules.js";
+
+const WHILE_RUNNING = ["checkpoint", "clean_shutdown", "hard_shutdown", "clean_reboot", "hard_reboot", "suspend"];
 
 /** SR types that take room for whole disks when they are made. */
 const THICK: ReadonlySet<string> = new Set(["lvm", "lvmoiscsi", "lvmohba"]);
@@ -19,7 +23,7 @@ export function computeFields(database: Database, store: VdiStore): void {
     };
   });
   database.compute("SR", (ref, row) => ({ ...srUsage(database, store, ref), allowed_operations: srOperations(row) }));
-  database.compute("VM", (_, row) => ({ allowed_operations: vmOperations(row) }));
+  database.compute("VM", (ref, row) => ({ allowed_operations: vmOperations(database, ref, row) }));
   database.compute("VBD", (_, row) => ({
     allowed_operations: [row["currently_attached"] === true ? "unplug" : "plug", "attach"],
   }));
@@ -67,7 +71,7 @@ function vdiOperations(database: Database, ref: string, row: Row): Value {
   return isPlugged ? [...always, "clone"] : [...always, ...idle];
 }
 
-function vmOperations(row: Row): Value {
+function vmOperations(database: Database, ref: string, row: Row): Value {
   if (Object.keys(row["current_operations"] ?? {}).length > 0) return ["changing_VCPUs_live"];
   if (row["is_a_snapshot"] === true) {
     return ["revert", "clone", "copy", "export", "metadata_export", "destroy", "hard_shutdown"];
@@ -81,8 +85,13 @@ function vmOperations(row: Row): Value {
     case "Suspended":
       return [...always, "export", "destroy", "resume", "checkpoint", "hard_shutdown"];
     default:
-      return [...always, "checkpoint", "clean_shutdown", "hard_shutdown", "clean_reboot", "hard_reboot", "suspend"];
+      return [...always, ...quiescedSnapshot(database, ref), ...WHILE_RUNNING];
   }
+}
+
+/** Releases before 8.1 list it for guests whose drivers can, later ones for none. */
+function quiescedSnapshot(database: Database, vm: string): readonly string[] {
+  return !isSince(database.profile.name, "8.2") && guestQuiesces(database, vm) ? ["snapshot_with_quiesce"] : [];
 }
 
 /** The VM to which an object belongs or which it is, for rules and counters. */

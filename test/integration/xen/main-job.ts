@@ -155,7 +155,7 @@ void t.test("a pool of 7.1 has no NBD: its disks are fetched first, then read fr
   t.match(forced, { code: 69, stderr: /nbd/i });
   const foreign = await proxy.vmmount(["mount", "/web01", proxy.mountPoint, "--transport", "san"]);
   t.match(foreign, { code: 64, stderr: /a Xen pool has none of that name/ });
-  t.match(await proxy.vmmount(["mount", "/web01", proxy.mountPoint, "--quiesce", "require"]), { code: 72 });
+  t.match(await proxy.vmmount(["mount", "/db01", proxy.mountPoint, "--quiesce", "require"]), { code: 72 });
   t.same(old.lab.counts(), before);
   t.same(await proxy.leftovers(), NOTHING_LEFT);
 });

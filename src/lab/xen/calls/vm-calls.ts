@@ -3,8 +3,8 @@ import { during } from "../operations.js";
 import type { MethodCall } from "../rpc/method.js";
 import { method, type Method } from "../rpc/method.js";
 import { snapshotMachine } from "../snapshots.js";
-import { isMap, NULL_REF, textOf } from "../value.js";
-import { assertPower, assertVmAllows } from "../vm-rules.js";
+import { NULL_REF, textOf } from "../value.js";
+import { assertPower, assertVmAllows, guestQuiesces } from "../vm-rules.js";
 
 const ADMIN = { role: "vm-admin" } as const;
 const SNAPSHOTS = { role: "vm-power-admin", operation: "snapshot" } as const;
@@ -16,7 +16,8 @@ export const VM_CALLS: readonly Method[] = [
   ),
   method("VM.snapshot_with_quiesce", { ...SNAPSHOTS, takes: "vm:VM new_name", removed: "8.2" }, (call) => {
     const vm = call.args.text("vm");
-    if (!guestQuiesces(call, vm)) throw new XapiFault("VM_SNAPSHOT_WITH_QUIESCE_NOT_SUPPORTED", vm, "VSS is not there");
+    if (!guestQuiesces(call.pool.database, vm))
+      throw new XapiFault("VM_SNAPSHOT_WITH_QUIESCE_NOT_SUPPORTED", vm, "VSS is not there");
     return snapshot(call, true);
   }),
   method("VM.destroy", { ...ADMIN, takes: "self:VM" }, (call) => destroy(call)),
@@ -34,14 +35,6 @@ function snapshot({ pool, args, task }: MethodCall, isQuiesced: boolean): Promis
       task,
     }),
   );
-}
-
-/** Whether the guest has the drivers that could quiesce it. */
-function guestQuiesces({ pool: { database } }: MethodCall, vm: string): boolean {
-  const metrics = database.text("VM", vm, "guest_metrics");
-  if (!database.has("VM_guest_metrics", metrics)) return false;
-  const other = database.row("VM_guest_metrics", metrics)["other"] ?? "";
-  return isMap(other) && other["feature-quiesce"] === "1";
 }
 
 /** Never touches VDIs. */
