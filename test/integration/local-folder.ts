@@ -1,4 +1,4 @@
-import { mkdir, open, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, open, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import type { Catalog } from "../../src/catalog.js";
@@ -51,6 +51,49 @@ void t.test("a mount shows every disk of the folder, and umount leaves nothing",
   t.match(umount.stdout, /there was no snapshot/);
   t.same(await host.leftovers(), NOTHING_LEFT);
 });
+
+/** The folder on tmpfs, for /tmp of a container may lie on overlayfs, from which the kernel passes nothing through. */
+async function folderInMemory(t: Test): Promise<string> {
+  const directory = await mkdtemp("/dev/shm/vmm-");
+  t.teardown(() => rm(directory, { recursive: true, force: true }));
+  await succeed("cp", ["-a", await vmFolderFor(t), directory]);
+  return join(directory, "ds1");
+}
+
+for (const passthrough of ["auto", "off"] as const) {
+  void t.test(`who reads the disks of a folder, and that status tells it: passthrough ${passthrough}`, async (t) => {
+    const folder = await folderInMemory(t);
+    const host = await ProxyHost.make(t, { url: dirUrl(folder) });
+    const env = { VMMOUNT_PASSTHROUGH: passthrough };
+    const mount = await host.vmmount(["mount", "/web01", host.mountPoint, "--json"], { env });
+    t.equal(mount.code, 0, mount.stderr);
+    const { driver } = JSON.parse(mount.stdout) as SessionStatus;
+    if (passthrough === "auto" && !driver.includes("passthrough")) {
+      t.pass("passthrough", { skip: "this kernel offers no FUSE passthrough" });
+      return;
+    }
+    let diskBytes = 0;
+    for (const [node, stem] of [
+      ["scsi0-0", "web01"],
+      ["scsi0-1", "web01_1"],
+    ] as const) {
+      const original = join(folder, "web01", `${stem}-flat.vmdk`);
+      t.equal(await sha256(join(host.mountPoint, `${node}-flat.vmdk`)), await sha256(original), node);
+      diskBytes += (await stat(original)).size;
+    }
+    const { sessions } = await host.json<{ sessions: SessionStatus[] }>(["status"]);
+    t.match(sessions[0]!.traffic, {
+      passthroughFiles: passthrough === "auto" ? 2 : 0,
+      servedBytes: passthrough === "auto" ? 0 : diskBytes,
+      // The kernel has them already.
+      cacheBytes: 0,
+    });
+    const shown = (await host.vmmount(["status"])).stdout;
+    t.equal(shown.includes("the kernel reads 2 local files by itself"), passthrough === "auto", shown);
+    t.equal((await host.vmmount(["umount", host.mountPoint])).code, 0);
+    t.same(await host.leftovers(), NOTHING_LEFT);
+  });
+}
 
 void t.test("holes are those of the files, for tar as well", async (t) => {
   const { folder, host } = await folderHost(t);
