@@ -21,6 +21,8 @@ export type MachineSettings = z.infer<typeof machineSettings>;
 const labConfig = z.strictObject({
   version: z.literal(1),
   datacenter: z.string().min(1).max(80).default("dc1"),
+  /** What it says it is: an ESXi host differs by nothing but that. */
+  server: z.enum(["vcenter", "esxi"]).default("vcenter"),
   /** Keyed by `DATASTORE/FOLDER`. */
   machines: z.record(z.string(), machineSettings).default({}),
   /** Name of the one host: what clients connect to. Default: that of this machine. */

@@ -125,7 +125,7 @@ export async function startLab({ directory, listen, users, logger }: LabOptions)
   const logins = new Map([...(users ?? []), ...configured, [LAB_USER, password]]);
   const privileges = new Privileges(config);
   const hostName = config.host ?? hostname();
-  const vcenter = new VCenter({ world, rules, users: logins, privileges, hostName, logger });
+  const vcenter = new VCenter({ world, kind: config.server, rules, users: logins, privileges, hostName, logger });
   const vms = world.machines.map((machine) => new LabVm(machine));
   const server = createServer({ key: tls.key, cert: tls.certificate }, requestHandler(vcenter, vms, logger));
   try {

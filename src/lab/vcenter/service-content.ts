@@ -3,18 +3,24 @@ import { data, moref, type Data } from "./values.js";
 /** The version that the lab claims, and the ones before that it understands. */
 export const API_VERSIONS = ["8.0.2.0", "8.0.1.0", "8.0.0.0", "7.0.3.0", "7.0", "6.7", "6.5", "6.0", "5.5"] as const;
 
-export function aboutInfo(instanceUuid: string): Data {
+const KINDS = {
+  vcenter: { name: "VMware vCenter Server", productLineId: "vpx", apiType: "VirtualCenter" },
+  esxi: { name: "VMware ESXi", productLineId: "embeddedEsx", apiType: "HostAgent" },
+} as const;
+
+export function aboutInfo(kind: keyof typeof KINDS, instanceUuid: string): Data {
+  const { name, productLineId, apiType } = KINDS[kind];
   return data("AboutInfo", {
-    name: "VMware vCenter Server",
-    fullName: "VMware vCenter Server 8.0.2 build-22617221",
+    name,
+    fullName: `${name} 8.0.2 build-22617221`,
     vendor: "VMware, Inc.",
     version: "8.0.2",
     build: "22617221",
     localeVersion: "INTL",
     localeBuild: "000",
     osType: "linux-x64",
-    productLineId: "vpx",
-    apiType: "VirtualCenter",
+    productLineId,
+    apiType,
     apiVersion: API_VERSIONS[0],
     instanceUuid,
     licenseProductName: "VMware VirtualCenter Server",

@@ -1,4 +1,5 @@
 import type { Logger } from "../../log.js";
+import type { LabConfig } from "../lab-config.js";
 import type { Machine } from "../machine.js";
 import type { Rules } from "../rules.js";
 import { Traffic } from "../traffic.js";
@@ -18,6 +19,7 @@ import { Views } from "./views.js";
 
 export interface VCenterOptions {
   readonly world: World;
+  readonly kind: LabConfig["server"];
   readonly rules: Rules;
   /** Passwords by user name. */
   readonly users: ReadonlyMap<string, string>;
@@ -42,7 +44,7 @@ export class VCenter {
   readonly views: Views;
   readonly content: Data;
 
-  constructor({ world, rules, users, privileges, hostName, logger }: VCenterOptions) {
+  constructor({ world, kind, rules, users, privileges, hostName, logger }: VCenterOptions) {
     this.world = world;
     this.privileges = privileges;
     this.rules = rules;
@@ -54,7 +56,7 @@ export class VCenter {
     }, logger);
     this.collectors = new Collectors(this.objects);
     this.views = new Views((container, recursive) => this.#below(container, recursive));
-    this.content = serviceContent(aboutInfo(world.instanceUuid));
+    this.content = serviceContent(aboutInfo(kind, world.instanceUuid));
     this.objects.add({ find: (ref) => this.#serviceObject(ref) });
     this.objects.add({ find: (ref) => this.#inventoryObject(ref) });
     this.objects.add({ find: (ref) => snapshotObject(ref, this.tree) });
