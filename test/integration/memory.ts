@@ -3,11 +3,14 @@ import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
+import { dirUrl } from "../../src/dir-url.js";
+import type { Lab } from "../../src/lab/lab.js";
 import type { SessionStatus } from "../../src/mount/control-protocol.js";
 import { MIB } from "../../src/units.js";
 import { PROGRAM, run } from "../fixtures/host/command-line.js";
 import { labFor } from "../fixtures/host/lab-host.js";
 import { NOTHING_LEFT, ProxyHost } from "../fixtures/host/proxy-host.js";
+import { vmFolderFor } from "../fixtures/host/vm-folder.js";
 import { StandIn } from "../fixtures/vddk/stand-in.js";
 
 /*
@@ -61,25 +64,42 @@ async function readHard(images: readonly string[]): Promise<void> {
 const HOST_BYTES_MAX = 120e6;
 const SHARED_BYTES = 16 * 2 * MIB;
 
-const CASES = [
+interface Case {
+  readonly cacheBytes: number;
+  readonly transport: "https" | "nbdssl" | "file";
+  readonly driver?: "kernel" | "fuse-native";
+}
+
+const CASES: readonly Case[] = [
   { cacheBytes: 8 * MIB, transport: "https" },
   { cacheBytes: 64 * MIB, transport: "https" },
   { cacheBytes: 64 * MIB, transport: "nbdssl" },
-] as const;
+  { cacheBytes: 8 * MIB, transport: "https", driver: "fuse-native" },
+  // Read by the daemon, as on a kernel that passes nothing through.
+  { cacheBytes: 8 * MIB, transport: "file" },
+];
 
-for (const { cacheBytes, transport } of CASES) {
-  void t.test(`memory stays in its bound with ${cacheBytes / MIB} MiB of cache, ${transport}`, async (t: Test) => {
-    const lab = await labFor(t);
-    const host = await ProxyHost.make(t, lab);
+async function hostFor(t: Test, transport: Case["transport"]): Promise<{ host: ProxyHost; lab?: Lab }> {
+  if (transport === "file") return { host: await ProxyHost.make(t, { url: dirUrl(await vmFolderFor(t)) }) };
+  const lab = await labFor(t);
+  return { host: await ProxyHost.make(t, lab), lab };
+}
+
+for (const { cacheBytes, transport, driver = "kernel" } of CASES) {
+  const title = `memory stays in its bound with ${cacheBytes / MIB} MiB of cache, ${transport}, ${driver} driver`;
+  void t.test(title, async (t: Test) => {
+    const { host, lab } = await hostFor(t, transport);
     // Every byte is read, so that the small disks of the lab make the cache change hands many times.
-    const mount = ["mount", "name:web01", host.mountPoint, "--json", "--allocation", "off", "--transport", transport];
+    const mount = ["mount", "name:web01", host.mountPoint, "--json", "--allocation", "off", "--fuse-driver", driver];
+    if (transport !== "file") mount.push("--transport", transport);
     // Without the environment of the test: counting coverage takes memory, and users do not do it.
     const environment = [
       `PATH=${process.env["PATH"] ?? ""}`,
       `VMMOUNT_CONFIG=${host.configPath}`,
       `VMMOUNT_CACHE_SIZE=${cacheBytes}`,
+      "VMMOUNT_PASSTHROUGH=off",
     ];
-    if (transport === "nbdssl") {
+    if (transport === "nbdssl" && lab !== undefined) {
       const standIn = await StandIn.make(t, lab);
       environment.push(`VMMOUNT_VDDK_LIBDIR=${standIn.libdir}`);
       for (const [name, value] of Object.entries(standIn.env)) environment.push(`${name}=${value}`);
@@ -108,7 +128,9 @@ for (const { cacheBytes, transport } of CASES) {
     }
     t.equal(library !== undefined, transport === "nbdssl");
     const [session] = (await host.json<{ sessions: SessionStatus[] }>(["status"])).sessions;
-    t.match(session?.traffic, { errors: 0, readsInFlight: 0 });
+    t.match(session?.traffic, { errors: 0, readsInFlight: 0, openFiles: 0, passthroughFiles: 0 });
+    t.ok((session?.traffic.servedBytes ?? 0) > cacheBytes * 2, `${session?.traffic.servedBytes} bytes were read`);
+    t.match(session?.driver, driver === "kernel" ? /^kernel FUSE/ : /^fuse-native/);
     t.equal((await host.vmmount(["umount", host.mountPoint])).code, 0);
     t.same(await host.leftovers(), NOTHING_LEFT);
   });
