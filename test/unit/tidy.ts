@@ -119,7 +119,6 @@ const TESTED_THROUGH: Readonly<Record<string, string>> = {
   "src/mount/daemon-signals.ts": "test/integration/ends/second-signal.ts",
   "src/mount/erase-session.ts": "test/unit/mount/unmount.ts",
   "src/mount/preexisting-mount.ts": "test/integration/policies.ts",
-  "src/mount/preexisting-snapshots.ts": "test/integration/policies.ts",
   "src/mount/recover-in-turn.ts": "test/integration/ends/two-at-once.ts",
   "src/mount/recover-session.ts": "test/unit/mount/unmount.ts",
   "src/mount/vm-turn.ts": "test/integration/ends/two-at-once.ts",
