@@ -95,10 +95,8 @@ void t.test("a block that a sequential reader has passed goes before all others"
 });
 
 void t.test("a block that was loaded ahead and goes unread is told of; a read one is not", async (t) => {
-  const source = cached(
-    memorySource(patternBytes(8 * BLOCK)),
-    new BlockCache({ bytesMax: 4 * BLOCK, blockBytes: BLOCK }),
-  );
+  const cache = new BlockCache({ bytesMax: 4 * BLOCK, blockBytes: BLOCK });
+  const source = cached(memorySource(patternBytes(8 * BLOCK)), cache);
   const wasted: number[] = [];
   for (const block of [0, 1]) source.prefetch(block, () => wasted.push(block));
   await source.readAs("random", new Uint8Array(1), bytes(0), { signal });
@@ -106,6 +104,7 @@ void t.test("a block that was loaded ahead and goes unread is told of; a read on
     await source.readAs("random", new Uint8Array(BLOCK), bytes(block * BLOCK), { signal });
   }
   t.strictSame(wasted, [1]);
+  t.match(cache.statistics, { prefetches: 2, wasted: 1 });
 });
 
 void t.test("a reader that gives up does not end the load of the others", async (t) => {

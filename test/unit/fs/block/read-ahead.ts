@@ -1,10 +1,13 @@
+import { setImmediate as turn } from "node:timers/promises";
 import t from "tap";
+import type { BlockSource } from "../../../../src/block-source.js";
 import { BlockCache, type ReadOutcome } from "../../../../src/fs/block/cache.js";
-import type { CachedSource, ReadPattern } from "../../../../src/fs/block/cached.js";
+import { cached, type CachedSource, type ReadPattern } from "../../../../src/fs/block/cached.js";
 import { ExtentMap } from "../../../../src/fs/block/extent-map.js";
 import { Prefetcher } from "../../../../src/fs/block/prefetcher.js";
 import { readAhead } from "../../../../src/fs/block/read-ahead.js";
-import { bytes, MIB } from "../../../../src/units.js";
+import { bytes, KIB, MIB } from "../../../../src/units.js";
+import { memorySource, patternBytes } from "../../../fixtures/block/memory.js";
 
 const BLOCK = MIB;
 const { signal } = new AbortController();
@@ -169,6 +172,48 @@ void t.test("a block thrown away unread halves the window and stops its growth f
   now.ms += 5_001;
   t.ok((await read(30, 1)).includes(34));
 });
+
+void t.test(
+  "over a real cache: blocks that another disk pushes out unread are counted, and the window shrinks",
+  async (t) => {
+    const SMALL = 4 * KIB;
+    const now = { ms: 0 };
+    const cache = new BlockCache({ bytesMax: 8 * SMALL, blockBytes: SMALL });
+    const prefetcher = new Prefetcher(cache, { windowMax: 16, now: () => now.ms });
+    const content = patternBytes(32 * SMALL);
+    const memory = memorySource(content);
+    const asked: number[] = [];
+    const noting: BlockSource = {
+      ...memory,
+      read: (into, at, options) => {
+        asked.push(at / SMALL);
+        return memory.read(into, at, options);
+      },
+    };
+    const source = readAhead(cached(noting, cache), { prefetcher });
+    const read = async (block: number): Promise<number[]> => {
+      asked.length = 0;
+      const into = new Uint8Array(SMALL);
+      await source.read(into, bytes(block * SMALL), { signal });
+      // Loads ahead of it from memory end within some turns of the event loop.
+      for (let turns = 0; turns < 20; turns++) await turn();
+      t.ok(Buffer.from(into).equals(content.subarray(block * SMALL, (block + 1) * SMALL)));
+      return [...asked];
+    };
+    t.strictSame(await read(0), [0, 1, 2, 3, 4], "half of the cache");
+    t.match(cache.statistics, { prefetches: 4, wasted: 0 });
+    const other = cached(memorySource(content), cache);
+    for (let block = 0; block < 8; block++) {
+      await other.readAs("random", new Uint8Array(3 * KIB), bytes(block * SMALL), { signal });
+    }
+    t.match(cache.statistics, { prefetches: 4, wasted: 4 });
+    t.strictSame(await read(1), [1], "with two blocks ahead 5 is too far");
+    t.strictSame(await read(2), [2]);
+    t.strictSame(await read(3), [3, 5]);
+    now.ms += 5_001;
+    t.strictSame(await read(4), [4, 6, 7, 8], "later it grows again");
+  },
+);
 
 void t.test("the end of the disk is the end", async (t) => {
   const { read } = setUp(4);
