@@ -15,14 +15,12 @@
 #include "openssl_origin.h"
 #include "plugin.h"
 #include "rules.h"
+#include "stack.h"
 #include "stats.h"
 
 /* Version pairs that callers pass in practice: (6,5) by most, up to the library's own. */
 #define MAJOR_MIN 5
 #define MAJOR_MAX (VIXDISKLIB_API / 10)
-/* Enough to run over the 128 KiB that some foreign-function interfaces give to a call. */
-#define STACK_BYTES (600 * 1024)
-#define PAGE_BYTES 4096
 
 typedef enum { STATE_FRESH, STATE_STARTING, STATE_RUNNING, STATE_ENDED } State;
 
@@ -61,15 +59,6 @@ bool init_is_basic(void) {
     return is_basic;
 }
 
-/* Needs as much stack as the real library does while it starts, page by page from the top. */
-static __attribute__((noinline)) unsigned use_stack(void) {
-    volatile unsigned char pages[STACK_BYTES];
-    unsigned sum = 0;
-    for (size_t at = sizeof pages; at >= PAGE_BYTES; at -= PAGE_BYTES) pages[at - 1] = (unsigned char)(at >> 12);
-    for (size_t at = sizeof pages; at >= PAGE_BYTES; at -= PAGE_BYTES) sum += pages[at - 1];
-    return sum;
-}
-
 static VixError start_plugin(const char *library_folder) {
     char path[PATH_MAX];
     int length = snprintf(path, sizeof path, "%s/lib64/libdiskLibPlugin.so", library_folder);
@@ -106,7 +95,7 @@ static VixError start(const char *library_folder, const char *config) {
         log_panic("PANIC: OpenSSL of the library is not the bundled one but that of %s", found);
     }
     if (config != NULL && access(config, R_OK) != 0) log_warn("Init: cannot read the configuration %s", config);
-    log_info("Init: stand-in for VDDK %d.%d, checksum %u", VIXDISKLIB_API / 10, VIXDISKLIB_API % 10, use_stack());
+    log_info("Init: stand-in for VDDK %d.%d, checksum %u", VIXDISKLIB_API / 10, VIXDISKLIB_API % 10, stack_use());
     VixError error = rules_start();
     if (error == VIX_OK) error = background_start();
     if (error != VIX_OK) {

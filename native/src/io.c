@@ -1,6 +1,7 @@
 #include "handle.h"
 #include "log.h"
 #include "rules.h"
+#include "stack.h"
 #include "stats.h"
 
 static VixError check_range(const Handle *handle, uint64 start, uint64 count, const uint8 *buffer) {
@@ -13,7 +14,12 @@ static VixError check_range(const Handle *handle, uint64 start, uint64 count, co
 
 static VixError check_kind(Handle *handle, RequestKind kind) {
     RequestKind before = REQUESTS_NONE;
-    if (atomic_compare_exchange_strong(&handle->kind, &before, kind) || before == kind) return VIX_OK;
+    if (atomic_compare_exchange_strong(&handle->kind, &before, kind)) {
+        /* Once for each handle: page after page costs more than a read. */
+        log_info("Request: the first of handle %llu, checksum %u", (unsigned long long)handle->id, stack_use());
+        return VIX_OK;
+    }
+    if (before == kind) return VIX_OK;
     log_warn("HANDLE RULE: blocking and queued requests on handle %llu", (unsigned long long)handle->id);
     return VIX_E_ASYNC_MIXEDMODE_UNSUPPORTED;
 }

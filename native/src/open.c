@@ -145,8 +145,10 @@ VixError VixDiskLib_Close(VixDiskLibHandle handle) {
     if (error == VIX_OK) error = wait_for_requests(handle);
     if (error == VIX_OK) error = handle_close(handle);
     if (error != VIX_OK) return error;
+    unsigned most = request_queue_most(handle->queue);
     handle_release(handle);
     connection_leave(handle->connection);
+    if (most > 0) stats_event("most %" PRIu64 " %u", handle->id, most);
     log_info("Close: handle %" PRIu64, handle->id);
     stats_event("close %" PRIu64, handle->id);
     handle_leave(handle);

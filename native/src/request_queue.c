@@ -29,6 +29,9 @@ struct RequestQueue {
     unsigned parallel;
     unsigned running;
     unsigned waiting;
+    /* Requests whose callbacks have not begun, and how many there were at once. */
+    unsigned inside;
+    unsigned most;
     unsigned thread_count;
     pthread_t threads[THREADS_MAX];
     bool is_closing;
@@ -70,7 +73,12 @@ static void *serve_all(void *argument) {
         if (queue->first == NULL) queue->last = &queue->first;
         queue->running++;
         pthread_mutex_unlock(&queue->lock);
-        queued->done(queued->data, request_serve(&queued->request));
+        VixError result = request_serve(&queued->request);
+        /* Not after the callback: whoever hears of it may queue the next one at once. */
+        pthread_mutex_lock(&queue->lock);
+        queue->inside--;
+        pthread_mutex_unlock(&queue->lock);
+        queued->done(queued->data, result);
         free(queued);
         pthread_mutex_lock(&queue->lock);
         queue->running--;
@@ -109,6 +117,8 @@ VixError request_queue_add(RequestQueue *queue, const Request *request, unsigned
     if (error == VIX_OK) {
         *queue->last = queued;
         queue->last = &queued->next;
+        queue->inside++;
+        if (queue->inside > queue->most) queue->most = queue->inside;
         pthread_cond_signal(&queue->work);
     }
     pthread_mutex_unlock(&queue->lock);
@@ -129,6 +139,13 @@ bool request_queue_is_busy(RequestQueue *queue) {
     bool is_busy = queue->first != NULL || queue->running > 0;
     pthread_mutex_unlock(&queue->lock);
     return is_busy;
+}
+
+unsigned request_queue_most(RequestQueue *queue) {
+    pthread_mutex_lock(&queue->lock);
+    unsigned most = queue->most;
+    pthread_mutex_unlock(&queue->lock);
+    return most;
 }
 
 void request_queue_close(RequestQueue *queue) {

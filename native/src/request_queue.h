@@ -40,6 +40,9 @@ VixError request_queue_wait(RequestQueue *queue);
 /* Whether requests are queued or being served. */
 bool request_queue_is_busy(RequestQueue *queue);
 
+/* How many requests there were at once. */
+unsigned request_queue_most(RequestQueue *queue);
+
 /* Waits, ends the threads and frees the queue. */
 void request_queue_close(RequestQueue *queue);
 

@@ -195,14 +195,17 @@ export class VddkDisk implements ServedDisk {
     });
   }
 
+  #askLess(code: number | undefined): void {
+    if (code === undefined || !TOO_MUCH.includes(code) || this.#requests.depth === 1) return;
+    this.#requests.lower();
+    this.#parts.note(
+      "warn",
+      `"${this.#request.path}" is read with ${this.#requests.depth} requests at a time from now on`,
+    );
+  }
+
   #consider(code: number, failed: Opened): void {
-    if (TOO_MUCH.includes(code) && this.#requests.depth > 1) {
-      this.#requests.lower();
-      this.#parts.note(
-        "warn",
-        `"${this.#request.path}" is read with ${this.#requests.depth} requests at a time from now on`,
-      );
-    }
+    this.#askLess(code);
     // "Fail" may be anything: worth one try.
     const isWritten = this.write !== undefined;
     if (isWritten && PASSING.includes(code)) return;
@@ -255,6 +258,7 @@ export class VddkDisk implements ServedDisk {
       note("info", `Opened "${path}" again over ${mode}`);
     } catch (error) {
       note("warn", `Cannot open "${path}" again over ${mode}: ${errorChain(error)}`);
+      if (error instanceof VmmountError) this.#askLess(vixCodeOf(error));
       onReopened(turn, error);
     }
   }

@@ -83,6 +83,27 @@ void t.test("a host without memory is asked for less at a time", async (t) => {
   t.match(log, /is read with 2 requests at a time from now on/);
 });
 
+void t.test(
+  "a host that takes no further connection in the middle of a copy is asked again, and for less",
+  async (t) => {
+    let used: StandIn | undefined;
+    const log = await readThrough(t, {
+      // The other disk has the one connection that the host takes.
+      rules: { fail_read: "14011@3", connections: 1, latency_us: 5_000 },
+      during: async ({ status, standIn }) => {
+        used = standIn;
+        while (!/Cannot open .* again over/.test(await readFile(status.log, "utf8"))) await sleep(20);
+        await standIn.set({ fail_read: undefined, connections: undefined });
+      },
+    });
+    t.match(log, /Cannot open .* again over nbdssl: .*the host refuses the connection/);
+    t.match(log, /is read with 2 requests at a time from now on/);
+    t.match(log, /Opened .*\[ds1\] web01\/web01\.vmdk.* again over nbdssl/);
+    const most = (await used!.events()).filter((line) => line.startsWith("most "));
+    t.match(most.at(-1), /^most 3 [12]$/, "the disk that was opened again");
+  },
+);
+
 void t.test("a host that takes no further connection is asked again after a while", async (t) => {
   const lab = await labFor(t);
   const host = await ProxyHost.make(t, lab);

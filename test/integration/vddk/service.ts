@@ -149,6 +149,18 @@ void t.test("whoever waits for a library that hangs can give up at once", async 
   t.notMatch(at.log(), /starting it again/);
 });
 
+void t.test("a disk has four requests at the library at a time, whatever that could take", async (t) => {
+  const at = await stage(t, ["parallel=64", "latency_us=50000"]);
+  const disks = [await at.open({ name: "one" }), await at.open({ name: "two" })];
+  const reads = disks.flatMap((disk) =>
+    Array.from({ length: 16 }, (_, index) => disk.read(new Uint8Array(512), bytes(index * 4096), { signal })),
+  );
+  await Promise.all(reads);
+  await at.service.closeDisks();
+  const most = (await at.rules.events()).filter((line) => line.startsWith("most "));
+  t.same(most.sort(), ["most 1 4", "most 2 4"]);
+});
+
 void t.test("a refused transport is tried for a while only if it is the last one", async (t) => {
   const at = await stage(t, ["refuse_nbdssl=14009"]);
   await t.rejects(at.open({ otherwise: "another transport" }), /refuses the connection/);
