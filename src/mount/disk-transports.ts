@@ -167,7 +167,8 @@ export class DiskTransports implements AsyncDisposable {
         logger.info(`${disk.label} (${diskNodeName(disk.node)}) cannot be read over ${transport}: ${reason}`);
       }
     }
-    if (refused.length === 1) throw last;
+    // That there is no room here is no question of transports.
+    if (refused.length === 1 || (last instanceof VmmountError && last.exit === "space")) throw last;
     const reasons = refused.map(({ transport, reason }) => `${transport}: ${reason}`).join("; ");
     throw new MissingCapabilityError(
       `Cannot read ${disk.label} (${diskNodeName(disk.node)}) over any of ${this.describe()}: ${reasons}`,

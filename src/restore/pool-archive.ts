@@ -7,6 +7,7 @@ import { IntegrityError, MissingCapabilityError, NotFoundError, UsageError } fro
 import { ExtentMap } from "../fs/block/extent-map.js";
 import { printable } from "../printable.js";
 import { bytes } from "../units.js";
+import type { Packing } from "../xen/import/packing-gate.js";
 import { editOva } from "../xen/xva/edit-ova.js";
 import { expectedDisks } from "../xen/xva/expected-disks.js";
 import { identifyArchive } from "../xen/xva/identify.js";
@@ -29,12 +30,13 @@ export interface PoolArchive extends AsyncDisposable {
   readonly virtualBytes: number | undefined;
   /** For which version it was written; undefined likewise, or when that was lowered to fit. */
   readonly writtenFor: XapiVersion | undefined;
+  readonly packing: Packing;
 }
 
 /**
  * Opens what a backup holds of a Xen VM: an `.xva`, packed or not, or the folder that a mount showed (ova.xml,
- * catalog.json and the raw disks), of which an archive is made while it is sent. All of it is looked through first, so
- * that a damaged or cut one is found before anything happens.
+ * catalog.json and the raw disks), of which an archive is made while it is sent. All of it but a packed one is looked
+ * through first, so that a damaged or cut one is found before anything happens.
  * @param pool the version that must take it
  * @throws NotFoundError, IntegrityError, UsageError
  */
@@ -58,7 +60,7 @@ async function openFile(path: string, signal: AbortSignal): Promise<PoolArchive>
   }
   const facts = kind === "plain" ? factsOf((await readXva(source, signal)).ova) : NOTHING_KNOWN;
   undo.keep();
-  return { source, ...facts, [Symbol.asyncDispose]: () => source[Symbol.asyncDispose]() };
+  return { source, packing: kind, ...facts, [Symbol.asyncDispose]: () => source[Symbol.asyncDispose]() };
 }
 
 const NOTHING_KNOWN = { virtualBytes: undefined, writtenFor: undefined };
@@ -126,6 +128,7 @@ async function openFolder(folder: string, pool: XapiVersion, signal: AbortSignal
     source,
     virtualBytes: disks.reduce((sum, disk) => sum + disk.source.size, 0),
     writtenFor: undefined,
+    packing: "plain",
     async [Symbol.asyncDispose]() {
       await source[Symbol.asyncDispose]();
       await files[Symbol.asyncDispose]();

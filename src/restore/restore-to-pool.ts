@@ -7,6 +7,7 @@ import { StatePaths } from "../mount/state-paths.js";
 import { bytes, MIB } from "../units.js";
 import { connectXapi } from "../xen/connect.js";
 import { type ImportedVm, importArchive } from "../xen/import/import-archive.js";
+import { refuseUnknownPacking } from "../xen/import/packing-gate.js";
 import { chooseStorage } from "../xen/import/storage-choice.js";
 import { refuseNewer } from "../xen/import/version-gate.js";
 import { translating } from "../xen/xapi/fault-errors.js";
@@ -56,6 +57,7 @@ export async function restoreToPool(path: string, options: RestoreOptions): Prom
   await using archive = await openPoolArchive(path, xapi.facts.xapi, signal);
   return await translating(`Cannot restore "${path}" to ${connection.url}`, async () => {
     if (archive.writtenFor !== undefined) refuseNewer(archive.writtenFor, xapi.facts);
+    await refuseUnknownPacking(archive.packing, xapi, { signal });
     const { source, virtualBytes } = archive;
     const storage = await chooseStorage(options.storage, { virtualBytes, dataBytes: source.size }, xapi, { signal });
     logger.info(`Sending ${source.size} bytes to host "${storage.host.name}", storage repository "${storage.name}"`);

@@ -20,15 +20,18 @@ import { type LocatorForm, shownForm } from "../locator.js";
 import type { Logger } from "../log.js";
 import { describe, type DescribedVm } from "./describe.js";
 import { XenHealth } from "./health.js";
+import { CopyRoom } from "./disks/copy-room.js";
 import { HostLoad } from "./disks/host-load.js";
 import { XEN_DISK_LIMITS } from "./disks/limits.js";
 import { openXenDisk } from "./disks/open-disk.js";
+import type { XenVdi } from "./disks/xen-vdi.js";
 import { XenImports } from "./import/half-import.js";
 import { browse, locate, needVm } from "./inventory.js";
 import { loadOvaDocument } from "./ova-document.js";
 import { listOrphans } from "./snapshot-list.js";
 import { Snapshots } from "./snapshots.js";
 import { SnapshotSupport } from "./storage.js";
+import type { VmDisk } from "./vm-disks.js";
 import { size, text } from "./xapi/fields.js";
 import { translating } from "./xapi/fault-errors.js";
 import type { XenLimits } from "./xapi/limits.js";
@@ -52,6 +55,7 @@ export class XenPool implements Hypervisor {
   readonly #snapshots: Snapshots;
   /** Of all disks together: a host serves few connections. */
   readonly #nbdLoad = new HostLoad();
+  readonly #copyRoom = new CopyRoom();
   #support: SnapshotSupport | undefined;
   /** Names of what was seen, for messages: faults name objects by references that mean nothing to people. */
   readonly #names = new Map<string, string>();
@@ -125,11 +129,11 @@ export class XenPool implements Hypervisor {
     const shown = `"${at.disk.label}" (${diskNodeName(at.disk.node)}) of "${description.identity.name}"`;
     if (disk === undefined) throw new NotFoundError(`Cannot open ${shown}: snapshot ${snapshot} does not hold it`);
     const { xapi, logger } = this.#parts;
-    const { vdiRef: ref, vdi } = disk;
-    const scope = { xapi, logger, limits: XEN_DISK_LIMITS, load: this.#nbdLoad };
-    return await this.#translating(`Cannot open ${shown}`, () =>
-      openXenDisk({ ref, uuid: text(vdi, "uuid"), size: size(vdi, "virtual_size"), shown }, scope, options),
-    );
+    const vdi = { ...toVdi(disk), shown };
+    const isIncluded = (_: VmDisk, index: number): boolean => description.disks[index]?.excludedBecause === undefined;
+    const others = disks.filter(isIncluded).flatMap((one) => (one === disk ? [] : [toVdi(one)]));
+    const scope = { xapi, logger, limits: XEN_DISK_LIMITS, load: this.#nbdLoad, room: this.#copyRoom, others };
+    return await this.#translating(`Cannot open ${shown}`, () => openXenDisk(vdi, scope, options));
   }
 
   /** `ova.xml`: the records that an import makes a VM of. */
@@ -184,4 +188,8 @@ export class XenPool implements Hypervisor {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#parts.xapi[Symbol.asyncDispose]();
   }
+}
+
+function toVdi({ vdiRef: ref, vdi }: VmDisk): XenVdi {
+  return { ref, uuid: text(vdi, "uuid"), size: size(vdi, "virtual_size"), shown: `"${text(vdi, "name_label")}"` };
 }

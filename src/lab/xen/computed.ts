@@ -1,8 +1,8 @@
 import type { Database, Row } from "./database/database.js";
+import { guestQuiesces } from "./guest-drivers.js";
 import { isSince } from "./profile.js";
 import { NULL_REF, textOf, type Value } from "./value.js";
 import type { VdiStore } from "./vdi-store.js";
-import { guestQuiesces } from "./vm-rules.js";
 
 const WHILE_RUNNING = ["checkpoint", "clean_shutdown", "hard_shutdown", "clean_reboot", "hard_reboot", "suspend"];
 

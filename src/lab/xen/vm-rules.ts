@@ -1,4 +1,3 @@
-import type { Database } from "./database/database.js";
 import { XapiFault } from "./fault.js";
 import { isMap, textOf } from "./value.js";
 import type { XenPool } from "./xen-pool.js";
@@ -31,12 +30,4 @@ export function assertPower(pool: XenPool, vm: string, allowed: readonly string[
   const state = pool.database.text("VM", vm, "power_state");
   if (allowed.includes(state)) return;
   throw new XapiFault("VM_BAD_POWER_STATE", vm, allowed.join(", ").toLowerCase(), state.toLowerCase());
-}
-
-/** Whether a guest that runs has the drivers that could quiesce it. */
-export function guestQuiesces(database: Database, vm: string): boolean {
-  const metrics = database.text("VM", vm, "guest_metrics");
-  if (!database.has("VM_guest_metrics", metrics)) return false;
-  const other = database.row("VM_guest_metrics", metrics)["other"] ?? "";
-  return isMap(other) && other["feature-quiesce"] === "1";
 }

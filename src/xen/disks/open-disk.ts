@@ -1,22 +1,29 @@
 import { errorChain, IntegrityError, MissingCapabilityError, UsageError, VmmountError } from "../../errors.js";
 import type { OpenDiskOptions, OpenedDisk } from "../../hypervisor.js";
 import { loadAllocation, probeHoles } from "./allocation.js";
+import type { CopyRoom } from "./copy-room.js";
 import { copyDisk } from "./http-disk.js";
 import { type NbdDiskScope, XenNbdDisk } from "./nbd-disk.js";
 import type { XenVdi } from "./xen-vdi.js";
+
+export interface OpenScope extends NbdDiskScope {
+  readonly room: CopyRoom;
+  /** Of the same VM, which are opened as well. */
+  readonly others: readonly XenVdi[];
+}
 
 /**
  * Opens a disk of a pool: over NBD (the default), where any place can be read, or over HTTP, where it is copied first.
  * @throws MissingCapabilityError for a transport that the pool does not offer
  */
-export async function openXenDisk(vdi: XenVdi, scope: NbdDiskScope, options: OpenDiskOptions): Promise<OpenedDisk> {
+export async function openXenDisk(vdi: XenVdi, scope: OpenScope, options: OpenDiskOptions): Promise<OpenedDisk> {
   const { transport = "nbd" } = options;
   if (transport === "nbd") return await openOverNbd(vdi, scope, options);
   if (transport === "http") return await openOverHttp(vdi, scope, options);
   throw new MissingCapabilityError(`Cannot read ${vdi.shown} over ${transport}: hosts of Xen have nbd and http`);
 }
 
-async function openOverNbd(vdi: XenVdi, scope: NbdDiskScope, options: OpenDiskOptions): Promise<OpenedDisk> {
+async function openOverNbd(vdi: XenVdi, scope: OpenScope, options: OpenDiskOptions): Promise<OpenedDisk> {
   const { signal, allocation } = options;
   const source = await XenNbdDisk.open(vdi, scope, signal);
   try {
@@ -25,6 +32,7 @@ async function openOverNbd(vdi: XenVdi, scope: NbdDiskScope, options: OpenDiskOp
     if (!(await source.isEncrypted())) {
       scope.logger.warn(`${vdi.shown} and the session of the pool go over the network in clear: ${host}`);
     }
+    scope.room.notNeededFor(vdi);
     const text = allocation === "off" ? "not asked for" : await askAllocation(vdi, source, scope, signal);
     return { source, transport: "nbd", allocation: text };
   } catch (error) {
@@ -55,14 +63,12 @@ async function askAllocation(
   return `${text}, probed`;
 }
 
-async function openOverHttp(vdi: XenVdi, scope: NbdDiskScope, options: OpenDiskOptions): Promise<OpenedDisk> {
+async function openOverHttp(vdi: XenVdi, scope: OpenScope, options: OpenDiskOptions): Promise<OpenedDisk> {
   const { spoolDirectory: directory, signal, onProgress } = options;
   if (directory === undefined) {
     throw new UsageError(`Cannot read ${vdi.shown} over http: no directory was given where it can be kept`);
   }
-  // Blocks without data are zeros, which take no room: less is needed than the disk has.
-  const { map } = await loadAllocation(vdi, scope, signal);
-  const neededBytes = map?.allocated ?? vdi.size;
+  const neededBytes = await scope.room.neededFor(vdi, { disks: [vdi, ...scope.others], directory }, scope, signal);
   const source = await copyDisk(vdi, scope, { signal, onProgress, directory, neededBytes });
   return { source, transport: "http", allocation: "a copy in which zeros are holes" };
 }

@@ -36,9 +36,7 @@ export class SpoolFile implements AsyncDisposable {
    */
   static async create(directory: string, neededBytes = 0): Promise<SpoolFile> {
     try {
-      await mkdir(directory, { recursive: true, mode: 0o700 });
-      const { bavail, bsize } = await statfs(directory);
-      if (bavail * bsize < neededBytes + RESERVE_BYTES) throw full(directory, neededBytes);
+      if ((await roomIn(directory)) < neededBytes) throw full(directory, neededBytes);
       const path = join(directory, `spool-${randomBytes(8).toString("hex")}`);
       const file = await open(
         path,
@@ -48,11 +46,7 @@ export class SpoolFile implements AsyncDisposable {
       await unlink(path);
       return new SpoolFile(file, directory);
     } catch (cause) {
-      if (cause instanceof VmmountError) throw cause;
-      throw new ConfigError(`Cannot keep data in "${directory}": ${(cause as Error).message}`, {
-        cause,
-        hint: "Set cache.dir to a directory of yours with room for the largest disk",
-      });
+      throw cause instanceof VmmountError ? cause : unusable(directory, cause);
     }
   }
 
@@ -151,6 +145,27 @@ export class SpoolFile implements AsyncDisposable {
     const unit = Math.floor(at / UNIT_BYTES);
     return ((this.#units[unit >> 3] ?? 0) & (1 << (unit & 7))) === 0 ? "hole" : "data";
   }
+}
+
+/**
+ * Bytes that spools may take in a directory, which is made with mode 0700 when it is not there.
+ * @throws ConfigError for one that cannot be used
+ */
+export async function roomIn(directory: string): Promise<number> {
+  try {
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+    const { bavail, bsize } = await statfs(directory);
+    return Math.max(0, bavail * bsize - RESERVE_BYTES);
+  } catch (cause) {
+    throw unusable(directory, cause);
+  }
+}
+
+function unusable(directory: string, cause: unknown): ConfigError {
+  return new ConfigError(`Cannot keep data in "${directory}": ${(cause as Error).message}`, {
+    cause,
+    hint: "Set cache.dir to a directory of yours with room for all disks of the largest VM",
+  });
 }
 
 function isZero(part: Uint8Array): boolean {

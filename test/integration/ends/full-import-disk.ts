@@ -58,7 +58,7 @@ for (const [what, pages, files] of [
     const before = await countsAtRest(lab);
     lab.traffic.reset();
     checkRefusal(t, await at.host.vmmount(["restore", "-q", at.archiveFor(400), "--sr", "NFS"]), FULL);
-    t.equal(lab.traffic.report().methods["/import"], undefined);
+    t.equal(lab.traffic.report().files["/import"], undefined);
     await leavesNothing(t, at, before);
   });
 }

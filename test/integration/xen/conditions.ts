@@ -6,6 +6,7 @@ import type { SessionStatus } from "../../../src/mount/control-protocol.js";
 import { NOTHING_LEFT, ProxyHost } from "../../fixtures/host/proxy-host.js";
 import { testPool } from "../../fixtures/xen/lab-pool.js";
 import { PoolClient } from "../../fixtures/xen/pool-client.js";
+import { withFields } from "../../fixtures/xen/with-fields.js";
 
 /** What an account may, and what is seen before a snapshot is made: through the commands, as their users meet it. */
 const USERS = new Map([
@@ -24,21 +25,6 @@ async function leavingNothing(t: Test, work: () => Promise<void>): Promise<void>
   await work();
   t.same(lab.counts(), before, "the pool is as before");
   t.same(await host.leftovers(), NOTHING_LEFT);
-}
-
-/** With other fields in a row of the pool's database, for as long as the work takes. */
-async function withFields(
-  [name, ref, fields]: readonly [string, string, Record<string, unknown>],
-  work: () => Promise<void>,
-): Promise<void> {
-  const row = database.row(name, ref);
-  const before = Object.fromEntries(Object.keys(fields).map((key) => [key, row[key]]));
-  database.update(name, ref, fields as never);
-  try {
-    await work();
-  } finally {
-    database.update(name, ref, before as never);
-  }
 }
 
 async function proxyOf(t: Test, user: string): Promise<ProxyHost> {
@@ -72,7 +58,7 @@ void t.test(
 void t.test("storage that sets whole disks aside and is too full is seen before", async (t) => {
   const sr = database.text("VDI", data?.ref ?? "", "SR");
   await leavingNothing(t, () =>
-    withFields(["SR", sr, { type: "lvm", physical_size: "1048576" }], async () => {
+    withFields(lab, ["SR", sr, { type: "lvm", physical_size: "1048576" }], async () => {
       t.match(await host.vmmount(["ls", "/web01"]), {
         code: 0,
         stdout: /A snapshot will fail: .*sets whole disks aside/,
@@ -87,7 +73,7 @@ void t.test("storage that sets whole disks aside and is too full is seen before"
 void t.test("a chain of images that is too long is seen before", async (t) => {
   const endless = { "vhd-parent": data?.uuid ?? "" };
   await leavingNothing(t, () =>
-    withFields(["VDI", data?.ref ?? "", { sm_config: endless }], async () => {
+    withFields(lab, ["VDI", data?.ref ?? "", { sm_config: endless }], async () => {
       const refused = await host.vmmount(["mount", "/web01", host.mountPoint]);
       t.match(refused, { code: 71, stderr: /chain of 30 images/ });
       t.same(vm.snapshots, []);
@@ -99,7 +85,7 @@ void t.test(
   "a disk that has no snapshots is left out and told of; a release that cannot leave it out refuses",
   async (t) => {
     await leavingNothing(t, () =>
-      withFields(["VDI", data?.ref ?? "", { sharable: true }], async () => {
+      withFields(lab, ["VDI", data?.ref ?? "", { sharable: true }], async () => {
         const mounted = await host.vmmount(["mount", "/web01", host.mountPoint]);
         t.match(mounted, { code: 0, stderr: /xvdb\).* is NOT in this backup: it is shared\b/, stdout: /NOT INCLUDED/ });
         const catalog = JSON.parse(await readFile(join(host.mountPoint, "catalog.json"), "utf8")) as Catalog;

@@ -1,10 +1,11 @@
 import { XapiFault } from "../fault.js";
+import { guestQuiesces } from "../guest-drivers.js";
 import { during } from "../operations.js";
 import type { MethodCall } from "../rpc/method.js";
 import { method, type Method } from "../rpc/method.js";
 import { snapshotMachine } from "../snapshots.js";
 import { NULL_REF, textOf } from "../value.js";
-import { assertPower, assertVmAllows, guestQuiesces } from "../vm-rules.js";
+import { assertPower, assertVmAllows } from "../vm-rules.js";
 
 const ADMIN = { role: "vm-admin" } as const;
 const SNAPSHOTS = { role: "vm-power-admin", operation: "snapshot" } as const;
