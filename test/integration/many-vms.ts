@@ -12,6 +12,9 @@ import { until } from "../fixtures/host/until.js";
 
 /** Several VMs by one command, on one lab: their folders, the limits, failures of some, commands for each, signals. */
 const MANY = process.env["VMMOUNT_TEST_ALL"] === "1" ? 50 : 12;
+/** What docs/OPERATIONS.md says of a daemon that reads from no large disk, with room for what V8 leaves lying around. */
+const RSS_MIB_MAX = 200;
+const DESCRIPTORS_MAX = 64;
 const ODD = ["odd a/b", "odd a_b", "odd  two spaces", "odd Größe 猫", "odd %2f", "odd CASE", "odd case"];
 
 const directory = await labDirectory(t);
@@ -39,6 +42,18 @@ async function watched<T>(work: Promise<T>): Promise<{ result: T; sessions: numb
   } finally {
     clearInterval(timer);
   }
+}
+
+/** @returns stops looking, and tells how many VMs had a snapshot at one time */
+function snapshotsAtOnce(): () => number {
+  let most = 0;
+  const timer = setInterval(() => {
+    most = Math.max(most, lab.vms.filter(({ snapshots }) => snapshots.length > 0).length);
+  }, 5).unref();
+  return () => {
+    clearInterval(timer);
+    return most;
+  };
 }
 
 async function memoryOf(pids: readonly number[]): Promise<number[]> {
@@ -71,6 +86,8 @@ void t.test(`${MANY} VMs at once: all mounted, all read, all gone`, async (t) =>
   t.equal(daemons.length, MANY, "a process for each");
   const sizes = (await memoryOf(daemons)).sort((a, b) => a - b);
   const handles = await Promise.all(daemons.map(async (pid) => (await readdir(`/proc/${pid}/fd`)).length));
+  t.ok((sizes.at(-1) ?? Infinity) < RSS_MIB_MAX, `none has more than ${RSS_MIB_MAX} MiB`);
+  t.ok(Math.max(...handles) < DESCRIPTORS_MAX, `nor more than ${DESCRIPTORS_MAX} descriptors`);
   const unmounting = performance.now();
   const umount = await host.vmmount(["umount", host.mountPoint, "--json"]);
   t.equal(umount.code, 0, umount.stderr);
@@ -88,13 +105,7 @@ void t.test("names that only differ unsafely get folders of their own; the limit
   const host = await ProxyHost.make(t, lab);
   lab.rules.add({ match: { method: "CreateSnapshotEx_Task" }, action: { kind: "taskDuration", ms: 300 } });
   const env = { VMMOUNT_PARALLEL_DATASTORE: "2" };
-  let most = 0;
-  const timer = setInterval(() => {
-    most = Math.max(most, lab.vms.filter(({ snapshots }) => snapshots.length > 0).length);
-  }, 5);
-  t.teardown(() => {
-    clearInterval(timer);
-  });
+  const most = snapshotsAtOnce();
   const job = 'printf "%s|%s|" "$VMMOUNT_VM_NAME" "$1" >> "$OUT"; test -r "$1/catalog.json" && sleep 0.1';
   const out = join(host.directory, "out");
   const ended = await host.vmmount(["mount", "/dc1/odd*", host.mountPoint, "--json", "--each", job], {
@@ -117,10 +128,23 @@ void t.test("names that only differ unsafely get folders of their own; the limit
   });
   const said = (await readFile(out, "utf8")).split("|");
   for (const [name, folder] of folders) t.equal(said[said.indexOf(name) + 1], join(host.mountPoint, folder));
-  t.ok(most > 0 && most <= 2, `${most} snapshots at once on the datastore`);
+  t.equal(most(), 2, "snapshots at once on the datastore");
   t.same(await readdir(host.mountPoint), []);
   await nothingLeft(t, host, lab);
 });
+
+for (const limit of ["SERVER", "HOST"]) {
+  void t.test(`no more snapshots at once than VMMOUNT_PARALLEL_${limit} says`, async (t) => {
+    const host = await ProxyHost.make(t, lab);
+    lab.rules.add({ match: { method: "CreateSnapshotEx_Task" }, action: { kind: "taskDuration", ms: 300 } });
+    const env = { VMMOUNT_PARALLEL_DATASTORE: "7", VMMOUNT_PARALLEL_HOST: "7", [`VMMOUNT_PARALLEL_${limit}`]: "2" };
+    const most = snapshotsAtOnce();
+    const ended = await host.vmmount(["mount", "/dc1/odd*", host.mountPoint, "--each", "sleep 0.1"], { env });
+    t.equal(ended.code, 0, ended.stderr);
+    t.equal(most(), 2);
+    await nothingLeft(t, host, lab);
+  });
+}
 
 void t.test("some fail: the others are mounted, the table says why, and umount takes the rest", async (t) => {
   const host = await ProxyHost.make(t, lab);
@@ -210,7 +234,7 @@ void t.test("two mounts of one VM: one wins, the other says who has it, whatever
     const winner = both.find(({ code }) => code === 0);
     const loser = both.find(({ code }) => code === 73);
     const { mountPoint } = JSON.parse(winner?.stdout ?? "{}") as SessionStatus;
-    t.match(lastLine(loser?.stderr ?? ""), new RegExp(`${mountPoint}|another vmmount is mounting it`));
+    t.match(lastLine(loser?.stderr ?? ""), new RegExp(`${mountPoint}|another vmmount works on it`));
     t.equal(lab.vm("part good").snapshots.length, 1);
     t.equal((await host.vmmount(["umount", "--all"])).code, 0);
   }
