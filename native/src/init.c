@@ -95,6 +95,7 @@ static VixError start(const char *library_folder, const char *config) {
         log_panic("PANIC: OpenSSL of the library is not the bundled one but that of %s", found);
     }
     if (config != NULL && access(config, R_OK) != 0) log_warn("Init: cannot read the configuration %s", config);
+    log_warn("VDDK_PhoneHome: Get CEIP status failed");
     log_info("Init: stand-in for VDDK %d.%d, checksum %u", VIXDISKLIB_API / 10, VIXDISKLIB_API % 10, stack_use());
     VixError error = rules_start();
     if (error == VIX_OK) error = background_start();

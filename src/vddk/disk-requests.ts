@@ -114,8 +114,14 @@ export class DiskRequests {
     const name = kind === "read" ? "ReadAsync" : "WriteAsync";
     const { key, completed } = this.#completions.expect();
     const args = [handle, startSector, sectorCount, data, this.#completions.pointer, key];
+    const { calls } = this.#vddk;
+    const began = calls === undefined ? 0 : performance.now();
     const given = await this.#handOver(name, ...args);
-    if (given.code === VIX_ASYNC) return await completed;
+    if (given.code === VIX_ASYNC) {
+      const error = await completed;
+      calls?.completed(name, began, error.code);
+      return error;
+    }
     // Any other answer: it was refused, or done at once; the callback is not called.
     this.#completions.forget(key);
     return given;

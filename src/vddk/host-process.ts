@@ -233,8 +233,9 @@ export class HostProcess {
         // vwarnx(3) puts the program's name in front.
         const text = this.#shown(line.replace(/^[^\s:]+: /, ""));
         if (text === "") return;
-        this.#lastWords = text;
-        this.#logger[level(text, "warn")](`VDDK: ${text}`);
+        const told = level(text, "warn");
+        if (told === "warn") this.#lastWords = text;
+        this.#logger[told](`VDDK: ${text}`);
       });
     }
   }

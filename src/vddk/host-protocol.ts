@@ -1,5 +1,6 @@
 import type { ErrorFacts } from "../errors.js";
 import { MIB } from "../units.js";
+import type { LoggedCalls } from "./call-log.js";
 import type { VddkLogin } from "./connection-params.js";
 import type { VddkLibrary } from "./find-library.js";
 
@@ -19,6 +20,8 @@ export interface HostRequest {
   readonly depth: number;
   /** Before the disks: what crashed processes left attached to this machine is removed. */
   readonly cleansUp: boolean;
+  /** Of the library, which the host tells of. */
+  readonly calls: LoggedCalls;
   /** Open before anybody can connect: those of a host that this one replaces. */
   readonly disks: readonly DiskRequest[];
 }
@@ -70,5 +73,5 @@ export type FromHost =
   | { readonly type: "opened"; readonly disk: OpenedVddkDisk }
   | { readonly type: "done" }
   | ({ readonly type: "failed" } & HostFailure)
-  | { readonly type: "note"; readonly level: "info" | "warn"; readonly text: string }
+  | { readonly type: "note"; readonly level: "trace" | "debug" | "info" | "warn"; readonly text: string }
   | { readonly type: "reopened"; readonly turn: number; readonly failure: HostFailure | undefined };

@@ -5,6 +5,7 @@ import { silentLogger } from "../log.js";
 import { NbdServer } from "../nbd/server/nbd-server.js";
 import type { ServedDisk } from "../nbd/server/served-disk.js";
 import { AnyBytesDisk } from "./any-bytes-disk.js";
+import { CallLog } from "./call-log.js";
 import { ConnectionParams, type VddkLogin } from "./connection-params.js";
 import { Completions } from "./disk-requests.js";
 import { Gate } from "./gate.js";
@@ -131,7 +132,10 @@ class Host {
   }
 
   static async begin(request: HostRequest): Promise<Host> {
-    const vddk = Vddk.load(request.library);
+    const calls = CallLog.for(request.calls, (level, text) => {
+      send({ type: "note", level, text });
+    });
+    const vddk = Vddk.load(request.library, calls);
     vddk.init(request.library.root, request.configFile);
     const host = new Host(vddk, request);
     if (request.cleansUp) {

@@ -1,5 +1,6 @@
 import koffi, { type LibraryHandle } from "koffi";
 import { MissingCapabilityError } from "../errors.js";
+import type { CallLog } from "./call-log.js";
 import type { VddkLibrary } from "./find-library.js";
 import { prototypeOf, symbolOf, VDDK_FUNCTIONS, type VddkFunctionName } from "./functions.js";
 import { translatedVix, vixError, VIX_OK } from "./vix-error.js";
@@ -38,11 +39,18 @@ export type Pointer = bigint | null;
 export class Vddk {
   readonly #functions: ReadonlyMap<VddkFunctionName, Native>;
   /** Kept: what is loaded must not be collected. */
-  readonly #libraries: readonly LibraryHandle[];
+  readonly libraries: readonly LibraryHandle[];
+  /** Undefined while nobody wants to read of calls. */
+  readonly calls: CallLog | undefined;
 
-  private constructor(functions: ReadonlyMap<VddkFunctionName, Native>, libraries: readonly LibraryHandle[]) {
-    this.#functions = functions;
-    this.#libraries = libraries;
+  private constructor(parts: {
+    readonly functions: ReadonlyMap<VddkFunctionName, Native>;
+    readonly libraries: readonly LibraryHandle[];
+    readonly calls: CallLog | undefined;
+  }) {
+    this.#functions = parts.functions;
+    this.libraries = parts.libraries;
+    this.calls = parts.calls;
   }
 
   /**
@@ -50,7 +58,7 @@ export class Vddk {
    * the same names, with which the library ends the process.
    * @throws MissingCapabilityError naming what is missing
    */
-  static load({ main, plugin, version }: VddkLibrary): Vddk {
+  static load({ main, plugin, version }: VddkLibrary, calls: CallLog | undefined): Vddk {
     try {
       const library = koffi.load(main, { deep: true });
       // InitEx would load it as well, but bound to Node's symbols.
@@ -67,7 +75,7 @@ export class Vddk {
           hint: "Install VDDK 6.5 or later, of a release that knows your vSphere",
         });
       }
-      return new Vddk(functions, [library, transports]);
+      return new Vddk({ functions, libraries: [library, transports], calls });
     } catch (cause) {
       if (cause instanceof MissingCapabilityError) throw cause;
       throw new MissingCapabilityError(`Cannot load VDDK from "${main}": ${(cause as Error).message}`, {
@@ -98,16 +106,25 @@ export class Vddk {
 
   /** Calls a function on this thread. */
   call(name: VddkFunctionName, ...args: readonly unknown[]): unknown {
-    return this.#function(name)(...args);
+    const bound = this.#function(name);
+    if (this.calls === undefined) return bound(...args);
+    const began = performance.now();
+    const result = bound(...args);
+    this.calls.returned(name, began, result);
+    return result;
   }
 
   /** Calls a function on another thread; buffers among the arguments are the library's until then. */
   async callAside(name: VddkFunctionName, ...args: readonly unknown[]): Promise<unknown> {
     const bound = this.#function(name);
+    const began = this.calls === undefined ? 0 : performance.now();
     return await new Promise((resolve, reject) => {
       bound.async(...args, (error, result) => {
         if (error instanceof Error) reject(error);
-        else resolve(result);
+        else {
+          this.calls?.returned(name, began, result);
+          resolve(result);
+        }
       });
     });
   }
@@ -132,11 +149,6 @@ export class Vddk {
   /** Stops the library's threads; nothing can be called any more. */
   exit(): void {
     this.call("Exit");
-  }
-
-  /** For the log. */
-  get loaded(): number {
-    return this.#libraries.length;
   }
 
   #function(name: VddkFunctionName): Native {

@@ -10,6 +10,7 @@ import { NbdSink } from "../nbd/nbd-sink.js";
 import { NbdSource } from "../nbd/nbd-source.js";
 import { SharedPayloads } from "../nbd/shared-payloads.js";
 import { retry, type RetryPolicy } from "../retry.js";
+import { loggedCalls } from "./call-log.js";
 import type { VddkLibrary } from "./find-library.js";
 import { type DiskRequest, type HostRequest, type OpenedVddkDisk, REQUEST_BYTES_MAX } from "./host-protocol.js";
 import { HostProcess } from "./host-process.js";
@@ -144,7 +145,7 @@ export class VddkService implements VddkHost {
     const memory = sharedMemory(logger);
     const request: HostRequest = {
       ...{ library, configFile, socket: join(folder, "nbd"), depth: DEPTH, disks: [], cleansUp: false },
-      login: login.current,
+      ...{ login: login.current, calls: loggedCalls(logger) },
       sharedBytes: memory?.bytes.length ?? 0,
     };
     let process: HostProcess | undefined;

@@ -99,6 +99,7 @@ void t.test("a host whose daemon was killed cleans up and goes", async (t) => {
     socket,
     sharedBytes: 0,
     depth: 4,
+    calls: "none",
     cleansUp: false,
     disks: [disk],
   };
@@ -160,6 +161,33 @@ void t.test("a disk has four requests at the library at a time, whatever that co
   const most = (await at.rules.events()).filter((line) => line.startsWith("most "));
   t.same(most.sort(), ["most 1 4", "most 2 4"]);
 });
+
+void t.test("each call of the library is in the log with its time, and what it was called with is not", async (t) => {
+  const at = await stage(t, ["fail_open=14009@1"]);
+  const source = await at.open();
+  await source.read(new Uint8Array(512), bytes(0), { signal });
+  await at.service.closeDisks();
+  const logged = (level: string, text: string): RegExp =>
+    new RegExp(`"level":"${level}","message":"VixDiskLib_${text}"`);
+  for (const name of ["InitEx", "ConnectEx", "GetInfo", "Close", "Disconnect"]) {
+    t.match(at.log(), logged("debug", String.raw`${name}: \d+\.\d ms`));
+  }
+  t.match(at.log(), logged("debug", String.raw`Open: \d+\.\d ms, VDDK error 14009`));
+  t.match(at.log(), logged("trace", String.raw`ReadAsync: \d+\.\d ms, queued`));
+  t.match(at.log(), logged("trace", String.raw`ReadAsync: \d+\.\d ms, done`));
+  t.notMatch(at.log(), LOGIN.password);
+});
+
+void t.test(
+  "what the library says has the level that the library gives it, and what it always says is no warning",
+  async (t) => {
+    const at = await stage(t, ["snapshots=snapshot-1"]);
+    await t.rejects(at.open({ snapshot: "snapshot-2" }), /does not know the snapshot/);
+    t.match(at.log(), /"level":"warn","message":"VDDK: Connect: there is no snapshot snapshot-2"/);
+    t.match(at.log(), /"level":"debug","message":"VDDK: Init: stand-in for VDDK/);
+    t.match(at.log(), /"level":"debug","message":"VDDK: VDDK_PhoneHome: Get CEIP status failed"/);
+  },
+);
 
 void t.test("a refused transport is tried for a while only if it is the last one", async (t) => {
   const at = await stage(t, ["refuse_nbdssl=14009"]);
