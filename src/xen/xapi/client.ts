@@ -115,14 +115,14 @@ export class XapiClient implements Xapi {
   }
 
   async #streamParts(options: TaskCall): Promise<StreamParts> {
-    const { members, session, limits } = this.#parts;
+    const { members, session, limits, logger } = this.#parts;
     await this.#looking;
     const { what, description = "", signal } = options;
     const task = await this.#tasks.create(`vmmount: ${what}`, description, signal);
     // Creating the task has shown that the session is good.
     return await removingOnFailure(task, async () => {
       await options.onBegun?.(task.ref);
-      return { members, limits, task, session: await session.reference(options.signal) };
+      return { members, limits, task, logger, session: await session.reference(options.signal) };
     });
   }
 

@@ -5,6 +5,7 @@ import type { Logger } from "../../log.js";
 import { XapiFault } from "./fault.js";
 import type { XenLimits } from "./limits.js";
 import type { XapiValue } from "./value.js";
+import { type DumpedCall, withoutSecrets } from "./dump.js";
 import { parseAnswer, serializeCall } from "./xmlrpc-message.js";
 
 export interface RpcOptions {
@@ -36,6 +37,7 @@ export class RpcClient implements AsyncDisposable {
       throw new RangeError(`Cannot call ${method}: the request has ${size} bytes, and XAPI takes 307200`);
     }
     const deadlineMs = this.#limits.callMs + (heldMs ?? 0);
+    this.#dump(`${method} sent`, body, { method, params });
     const startedAt = performance.now();
     const answer = await this.#http.request({
       lane: heldMs === undefined ? "control" : "wait",
@@ -57,16 +59,22 @@ export class RpcClient implements AsyncDisposable {
         { hint: "Is this a XenServer or XCP-ng host?" },
       );
     }
-    const fields = { method, host: this.#origin, ms: Math.round(performance.now() - startedAt) };
+    this.#dump(`${method} received`, answer.body, { method, params });
+    const ms = Math.round(performance.now() - startedAt);
+    const fields = { host: this.#origin, ms, bytes: answer.body.length };
     try {
       const value = await parseAnswer(answer.body, this.#origin);
-      this.#logger.debug("Call", fields);
+      this.#logger.debug(`${method} ok`, fields);
       return value;
     } catch (error) {
-      // Parameters of a failed login are names and texts, never the password.
-      if (error instanceof XapiFault) this.#logger.debug("Call failed", { ...fields, fault: error.code });
+      if (error instanceof XapiFault) this.#logger.debug(`${method} ${error.code}`, fields);
       throw error;
     }
+  }
+
+  #dump(what: string, body: string | Uint8Array, call: DumpedCall): void {
+    if (!this.#logger.isEnabled("trace")) return;
+    this.#logger.trace(what, { xml: withoutSecrets(Buffer.from(body).toString("utf8"), call) });
   }
 
   /** Drops every connection. */

@@ -2,6 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { AuthError, HypervisorFaultError, UnreachableError } from "../../errors.js";
 import { StreamExchange } from "../../https/stream-exchange.js";
 import { bytes } from "../../units.js";
+import type { Logger } from "../../log.js";
 import type { XenLimits } from "./limits.js";
 import type { Members } from "./members.js";
 import type { Task } from "./tasks.js";
@@ -15,6 +16,7 @@ export interface StreamParts {
   /** Drives the transfer on the server. */
   readonly task: Task;
   readonly session: string;
+  readonly logger: Logger;
 }
 
 export interface HandlerRequest {
@@ -81,7 +83,7 @@ async function begin(
   parts: StreamParts,
   options: TaskCall,
 ): Promise<StreamExchange> {
-  const { members, limits, task, session } = parts;
+  const { members, limits, task, session, logger } = parts;
   const query = new URLSearchParams({ ...request.query, session_id: session, task_id: task.ref });
   // References may go as they are; some releases do not undo the escapes of a colon.
   const path = `${request.path}?${query.toString().replaceAll("%3A", ":")}`;
@@ -93,9 +95,14 @@ async function begin(
       { origin: members.origin(address), trust: members.trust(address), connectMs: limits.connectMs },
       { ...wish, ...bounds },
     );
+  const startedAt = performance.now();
   const first = await open(request.host.address);
   const isRedirect = first.head.status === 302 || first.head.status === 307;
-  const exchange = isRedirect ? await open(await redirected(first, members)) : first;
+  const address = isRedirect ? await redirected(first, members) : request.host.address;
+  const exchange = isRedirect ? await open(address) : first;
+  // Not the query: the session stands in it.
+  const fields = { host: address, ms: Math.round(performance.now() - startedAt), bytes: length ?? "unknown" };
+  logger.debug(`${method} ${request.path} ${exchange.head.status}`, fields);
   if (exchange.head.status === 200) return exchange;
   throw await refusal(exchange, request, parts, options);
 }
