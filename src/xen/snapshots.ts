@@ -15,7 +15,7 @@ import { XapiFault } from "./xapi/fault.js";
 import { translateFault } from "./xapi/fault-errors.js";
 import { map, text } from "./xapi/fields.js";
 import type { XenLimits } from "./xapi/limits.js";
-import type { XapiRecord } from "./xapi/value.js";
+import type { XapiRecord, XapiValue } from "./xapi/value.js";
 import type { TaskCall, Xapi } from "./xapi/xapi.js";
 
 export interface SnapshotParts {
@@ -109,7 +109,20 @@ export class Snapshots {
       await xapi.task("VM.checkpoint", [ref, spec.name], call);
     } else {
       const ignored = canIgnoreDisks(xapi) ? await this.#excluded(record, options) : [];
-      await xapi.task("VM.snapshot", [ref, spec.name, ...(ignored.length === 0 ? [] : [ignored])], call);
+      await this.#plain([ref, spec.name], ignored, call);
+    }
+  }
+
+  /** A number of a version promises that disks can be left out; the call shows it. */
+  async #plain(args: readonly XapiValue[], ignored: readonly string[], call: TaskCall): Promise<void> {
+    const { xapi, logger } = this.#parts;
+    try {
+      await xapi.task("VM.snapshot", ignored.length === 0 ? args : [...args, ignored], call);
+    } catch (error) {
+      const isUnknown = error instanceof XapiFault && error.is("MESSAGE_PARAMETER_COUNT_MISMATCH");
+      if (!isUnknown || ignored.length === 0) throw error;
+      logger.warn("The pool leaves no disks out of a snapshot, whatever its version: asking for one of all disks");
+      await xapi.task("VM.snapshot", args, call);
     }
   }
 
