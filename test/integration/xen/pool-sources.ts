@@ -7,6 +7,7 @@ import { run } from "../../fixtures/host/command-line.js";
 import { NOTHING_LEFT, ProxyHost } from "../../fixtures/host/proxy-host.js";
 import { filesBelow, sha256 } from "../../fixtures/host/tree-facts.js";
 import { testPool } from "../../fixtures/xen/lab-pool.js";
+import { withFields } from "../../fixtures/xen/with-fields.js";
 
 const pool = await testPool(t);
 const host = await ProxyHost.make(t, pool.lab);
@@ -70,6 +71,64 @@ void t.test("host backups are exported whole, or not at all", async (t) => {
   });
   t.same(pool.lab.counts(), before);
 });
+
+void t.test("host backups are mounted, and the pool's database exported", async (t) => {
+  const [first, second] = pool.lab.hosts;
+  for (const [source, uuids] of [
+    ["lab:/host-backup", [first?.uuid, second?.uuid]],
+    [`lab:/host-backup/${second?.uuid ?? ""}`, [second?.uuid]],
+  ] as const) {
+    const status = await host.json<SessionStatus>(["mount", source, host.mountPoint]);
+    t.match(status, { snapshot: { ref: null }, disks: [] });
+    const { files } = await catalogIn(host.mountPoint);
+    t.same(files.map(({ about }) => uuids.findIndex((uuid) => about.includes(uuid ?? "?"))).sort(), [...uuids.keys()]);
+    for (const { file, sha256: sum } of files) {
+      t.equal(await sha256(join(host.mountPoint, file)), sum, file);
+      t.match(await run("tar", ["-tzf", join(host.mountPoint, file)]), { code: 0 });
+    }
+    t.match(await host.vmmount(["umount", host.mountPoint]), { code: 0 });
+    t.same(await host.leftovers(), NOTHING_LEFT);
+  }
+
+  const folder = join(host.directory, "meta");
+  const catalog = await host.json<PoolCatalog>(["export", "lab:/meta-data", folder]);
+  const vms = pool.lab.vms.map(({ uuid }) => `vm-metadata/${uuid}.vmmeta`).sort();
+  t.same(catalog.files.map(({ file }) => file).sort(), ["pool-database.xml", ...vms]);
+  for (const { file, sha256: sum } of catalog.files) {
+    t.equal(await sha256(join(folder, file)), sum, file);
+    t.equal((await stat(join(folder, file))).mode & 0o777, 0o400);
+  }
+  t.same(pool.lab.counts(), before);
+});
+
+void t.test(
+  "a VM that is in the middle of something is asked again; a pool that is being upgraded has no dump",
+  async (t) => {
+    const { lab } = pool;
+    const busy = ["VM", lab.vm("web01").ref, "snapshot", "OpaqueRef:NULL"];
+    const stop = lab.rules.add({
+      match: { path: "/export_metadata" },
+      count: 1,
+      action: { kind: "fault", name: "OTHER_OPERATION_IN_PROGRESS", parameters: busy },
+    });
+    const asked = await host.vmmount(["export", "lab:/meta-data", join(host.directory, "busy"), "--json"]);
+    t.equal(stop(), 1);
+    t.match(asked, { code: 0, stderr: /is in the middle of something, asking for its records again soon/ });
+    t.equal((JSON.parse(asked.stdout) as PoolCatalog).files.length, lab.vms.length + 1, "none is missing");
+
+    await withFields(
+      lab,
+      ["pool", lab.pool.poolRef, { other_config: { rolling_upgrade_in_progress: "true" } }],
+      async () => {
+        const folder = join(host.directory, "upgrade");
+        const refused = await host.vmmount(["export", "lab:/meta-data", folder]);
+        t.match(refused, { code: 65, stderr: /it holds nothing \(\d+ bytes\).*while it is being upgraded/s });
+        t.equal(await stat(folder).catch(() => undefined), undefined, "nothing is kept of it");
+      },
+    );
+    t.same(lab.counts(), before);
+  },
+);
 
 void t.test("what the server ends in the middle leaves nothing behind", async (t) => {
   const folder = join(host.directory, "broken");

@@ -2,13 +2,17 @@ import { dumpDatabase, type ReadDump, readDump } from "../archive/database-dump.
 import { EndOfStream } from "../archive/byte-reader.js";
 import { XapiFault } from "../fault.js";
 import type { HandlerCall } from "../http-handlers.js";
-import { textOf } from "../value.js";
+import { isMap, textOf } from "../value.js";
 import { isAsked } from "./asked-objects.js";
 import { refuse } from "./refuse.js";
 import { beginUpload } from "./upload.js";
 
 /** Dumps of real pools are tens of MB. */
 const DUMP_BYTES_MAX = 256 * 1024 * 1024;
+
+/** What a pool gives out while its hosts are upgraded one after the other. */
+const DUMMY_DUMP =
+  '<database><manifest><pair key="schema_major_vsn" value="5"/><pair key="schema_minor_vsn" value="35"/><pair key="generation_count" value="1"/></manifest><table name="pool"/></database>';
 
 /** GET /pool/xmldbdump: the database of the pool, until the connection ends. */
 export async function sendDump(call: HandlerCall): Promise<string> {
@@ -18,7 +22,10 @@ export async function sendDump(call: HandlerCall): Promise<string> {
     ["Cache-Control", "no-cache, no-store"],
     ["task-id", call.task.ref],
   ]);
-  await call.answer.write(Buffer.from(dumpDatabase(call.pool.database)));
+  const { database, poolRef } = call.pool;
+  const { other_config: other = "" } = database.row("pool", poolRef);
+  const isUpgraded = isMap(other) && Object.hasOwn(other, "rolling_upgrade_in_progress");
+  await call.answer.write(Buffer.from(isUpgraded ? DUMMY_DUMP : dumpDatabase(database)));
   call.answer.end();
   return "";
 }
