@@ -1,5 +1,6 @@
 import t from "tap";
 import type { BlockSource, Extent } from "../../../src/block-source.js";
+import { imageFile } from "../../../src/fs/image-file.js";
 import { BlockStack } from "../../../src/mount/block-stack.js";
 import type { Settings } from "../../../src/settings.js";
 import { bytes, MIB } from "../../../src/units.js";
@@ -86,6 +87,24 @@ void t.test("holes are not read; a map that contradicts itself, or is not wanted
   t.equal(doubtful.extents, undefined);
   t.match(lines, [{ level: "warn", message: /allocation map of disk is not used/ }]);
   t.ok(same(await read(doubtful.source, MIB, MIB), content.subarray(MIB, 2 * MIB)));
+});
+
+void t.test("holes of an image file are not kept either: they take no room from data", async (t) => {
+  const content = new Uint8Array(16 * MIB);
+  content.set(patternBytes(MIB), 8 * MIB);
+  const { logger } = recordingLogger();
+  const stack = new BlockStack(SETTINGS, logger);
+  const { source, extents } = await stack.stack(memorySource(content, { granularity: MIB }), "disk", OPTIONS);
+  const file = imageFile(source, extents).open();
+  for (let at = 0; at < 16; at++) {
+    const into = new Uint8Array(MIB).fill(1);
+    await file.read(into, bytes(at * MIB), { signal });
+    t.ok(same(into, content.subarray(at * MIB, (at + 1) * MIB)));
+    const held = at < 8 ? 0 : MIB;
+    t.match(stack.cacheStatistics, { cachedBytes: held, inFlightBytes: 0, loads: held / MIB });
+  }
+  file.release();
+  await source[Symbol.asyncDispose]();
 });
 
 void t.test("after distrust() nothing is fetched any more; what was cached before is still read", async (t) => {
