@@ -60,6 +60,22 @@ void t.test("what the kernel has seen once is not asked again", { skip }, async 
   }
 });
 
+void t.test("nothing has extended attributes: programs hear so, and the kernel asks once", { skip }, async (t) => {
+  const tree = new MemoryFileSystem();
+  for (const name of ["disk0", "disk1"]) tree.addFile(name, { size: 1 });
+  const { path, mounted } = await mountFor(t, driver, tree);
+  const script = `import errno, os, sys
+for path in sys.argv[1:]:
+    for ask in (lambda: os.getxattr(path, "user.mime_type"), lambda: os.listxattr(path)):
+        try:
+            print(ask())
+        except OSError as error:
+            print(errno.errorcode[error.errno])`;
+  const paths = [path("disk0"), path("disk1"), path("disk0")];
+  t.equal(await text("python3", "-c", script, ...paths), "ENOTSUP\n".repeat(2 * paths.length));
+  t.match(mounted.statistics.requests, { GETXATTR: 1, LISTXATTR: 1 });
+});
+
 void t.test("sequential readers get 1 MiB requests, O_DIRECT ones several at once", { skip }, async (t) => {
   const tree = new MemoryFileSystem();
   const record = tree.addFile("cached", { size: 64 * MIB });
