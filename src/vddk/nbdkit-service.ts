@@ -90,7 +90,7 @@ export class NbdkitService implements VddkHost {
 
 async function mustHavePlugin(): Promise<void> {
   const hint =
-    "Install nbdkit with its VDDK plugin (Debian: nbdkit), or leave vddk.host out: vmmount has a host of its own";
+    "Leave vddk.host out: vmmount has a host of its own. Debian's nbdkit has no VDDK plugin; it would have to be built from nbdkit's source";
   const child = spawn("nbdkit", ["vddk", "--dump-plugin"], { stdio: "ignore" });
   const ended = await once(child, "close").catch(() => undefined);
   if (ended === undefined) throw new MissingCapabilityError("Cannot use nbdkit: it is not installed", { hint });
