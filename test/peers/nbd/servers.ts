@@ -6,7 +6,7 @@ import { NbdSource, type NbdSourceOptions } from "../../../src/nbd/nbd-source.js
 import { bytes, KIB, MIB } from "../../../src/units.js";
 import { patternBytes } from "../../fixtures/block/memory.js";
 import { blockSourceContract } from "../../fixtures/contract/block-source.js";
-import { nbdkitFile, nbdkitTls, qemuNbd, writeImage } from "../../fixtures/nbd/peers.js";
+import { nbdkitFile, nbdkitTcp, nbdkitTls, qemuNbd, qemuNbdTls, writeImage } from "../../fixtures/nbd/peers.js";
 import { scratch } from "../../fixtures/scratch.js";
 import { selfSigned } from "../../fixtures/self-signed.js";
 import { failureOf } from "../../fixtures/snapshot-session.js";
@@ -30,7 +30,9 @@ const SERVERS: Readonly<Record<string, (t: Test, image: string) => Promise<NbdTa
     const parameters = ["blocksize-minimum=4K", "blocksize-maximum=64K", "blocksize-error-policy=error"];
     return (await nbdkitFile(t, image, { options, parameters })).target;
   },
+  "nbdkit over TCP": async (t, image) => (await nbdkitTcp(t, image)).target,
   "qemu-nbd": async (t, image) => (await qemuNbd(t, image)).target,
+  "qemu-nbd over TLS": async (t, image) => (await qemuNbdTls(t, image)).target,
 };
 
 for (const [name, serve] of Object.entries(SERVERS)) {
@@ -100,7 +102,15 @@ async function removed(socket: string): Promise<string> {
 
 void t.test("a server is trusted by its certificate only", async (t) => {
   const image = await writeImage(t, patternBytes(MIB));
-  const { target, ca } = await nbdkitTls(t, image);
+  for (const [name, serve] of Object.entries({ nbdkit: nbdkitTls, "qemu-nbd": qemuNbdTls })) {
+    await trustedByCertificate(t, name, await serve(t, image));
+  }
+  const plain = await nbdkitFile(t, image);
+  const tls = { ca: selfSigned().cert.toString() };
+  t.match(await failureOf(open({ ...plain.target, tls })), { message: /does not speak TLS/ });
+});
+
+async function trustedByCertificate(t: Test, name: string, { target, ca }: Awaited<ReturnType<typeof nbdkitTls>>) {
   const other = selfSigned().cert.toString();
   const cases: Readonly<Record<string, [NbdTarget, RegExp]>> = {
     "an unknown CA": [{ ...target, tls: {} }, /self.signed certificate/i],
@@ -110,15 +120,13 @@ void t.test("a server is trusted by its certificate only", async (t) => {
     "no TLS": [{ ...target, tls: undefined }, /TLS only|wants TLS/],
   };
   for (const [what, [wrong, message]] of Object.entries(cases)) {
-    t.match(await failureOf(open(wrong)), { exitCode: 68, retryable: false, message }, what);
+    t.match(await failureOf(open(wrong)), { exitCode: 68, retryable: false, message }, `${name}: ${what}`);
   }
   await using named = await open({ ...target, tls: { ca, serverName: "localhost" } });
   t.equal(named.size, MIB);
   await using pinned = await open({ ...target, tls: { certificate: ca, serverName: "xen1.example.org" } });
   t.equal(pinned.size, MIB);
-  const plain = await nbdkitFile(t, image);
-  t.match(await failureOf(open({ ...plain.target, tls: { ca } })), { message: /does not speak TLS/ });
-});
+}
 
 void t.test("what is not there is named", async (t) => {
   const image = await writeImage(t, patternBytes(MIB));
