@@ -5,7 +5,7 @@ import type { Catalog } from "../../../src/catalog.js";
 import type { Lab } from "../../../src/lab/lab.js";
 import type { SessionStatus } from "../../../src/mount/control-protocol.js";
 import { symbolOf, VDDK_FUNCTIONS, type VddkFunctionName } from "../../../src/vddk/functions.js";
-import { run, succeed } from "../../fixtures/host/command-line.js";
+import { NODE_ARGUMENTS, PROGRAM, run, succeed } from "../../fixtures/host/command-line.js";
 import { labFor } from "../../fixtures/host/lab-host.js";
 import { NOTHING_LEFT, ProxyHost } from "../../fixtures/host/proxy-host.js";
 import { sha256 } from "../../fixtures/host/tree-facts.js";
@@ -94,6 +94,16 @@ void t.test("without a word of transports the library's come first, in their ord
   const all = [...refused, { transport: "nbdssl" }, { transport: "nbd" }];
   t.match(JSON.parse(https.stdout), { disks: [{ transport: "https", refused: all }] });
   await endsClean(t, at);
+});
+
+void t.test("a library where everybody puts it is found without a setting", async (t) => {
+  const { host, standIn } = await stage(t);
+  // In a mount namespace of its own.
+  const script = 'mount -t tmpfs opt /opt && ln -s "$0" /opt/vmware-vix-disklib-distrib && exec "$@"';
+  const doctor = [process.execPath, ...NODE_ARGUMENTS, PROGRAM, "doctor", "--json"];
+  const env = { VMMOUNT_CONFIG: host.configPath };
+  const found = await run("unshare", ["-m", "sh", "-c", script, standIn.libdir, ...doctor], { env });
+  t.match(found.stdout, /VDDK 8\.0\.\d+ is in \/opt\/vmware-vix-disklib-distrib/);
 });
 
 void t.test("SEP's option names and the configuration choose as well", async (t) => {
