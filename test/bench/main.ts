@@ -7,6 +7,7 @@ import { manyMounts } from "./cases/many-mounts.js";
 import { starting } from "./cases/starting.js";
 import { thinDisk } from "./cases/thin-disk.js";
 import { vddk } from "./cases/vddk.js";
+import { xenArchive } from "./cases/xen-archive.js";
 import { machineFacts } from "./machine.js";
 import { type CaseId, type Options, parseOptions, USAGE } from "./options.js";
 import { formatReport, type Report } from "./report.js";
@@ -21,6 +22,7 @@ const GROUPS: readonly { readonly cases: readonly CaseId[]; readonly run: (bench
   { cases: ["h"], run: starting },
   { cases: ["i"], run: manyMounts },
   { cases: ["j"], run: vddk },
+  { cases: ["k"], run: xenArchive },
 ];
 
 async function main(args: readonly string[]): Promise<number> {

@@ -1,7 +1,7 @@
 import { parseArgs } from "node:util";
 import { GIB, MIB } from "../../src/units.js";
 
-export const CASES = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"] as const;
+export const CASES = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k"] as const;
 export type CaseId = (typeof CASES)[number];
 
 export interface Options {
