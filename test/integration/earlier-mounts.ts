@@ -1,10 +1,14 @@
+import { spawn } from "node:child_process";
+import events from "node:events";
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
 import t, { type Test } from "tap";
 import type { ExitName } from "../../src/exit-codes.js";
 import { SNAPSHOT_POLICIES, type SnapshotPolicy } from "../../src/settings.js";
 import { labDirectory, labIn } from "../fixtures/host/lab-host.js";
 import { addMachine } from "../fixtures/host/lab-machine.js";
 import { NOTHING_LEFT, ProxyHost } from "../fixtures/host/proxy-host.js";
-import { refused } from "../fixtures/host/refusals.js";
+import { nothingLeft, refused } from "../fixtures/host/refusals.js";
 import { until } from "../fixtures/host/until.js";
 
 /** A mount of the VM is on the directory already, living or dead: policy x rule, as one table. */
@@ -85,3 +89,26 @@ for (const policy of SNAPSHOT_POLICIES) {
     t.same([names(), await host.leftovers()], [[], NOTHING_LEFT]);
   });
 }
+
+void t.test("a living one that should give way, and is being read: it stays, and the new one fails", async (t) => {
+  const host = await ProxyHost.make(t, lab);
+  const first = await once(host, "automatic");
+  const reader = spawn("sh", ["-c", `exec 7<'${join(host.mountPoint, "catalog.json")}'; echo; read -r _`], {
+    stdio: "pipe",
+  });
+  t.teardown(() => reader.kill("SIGKILL"));
+  await events.once(reader.stdout, "data");
+  await refused(t, host, ["mount", "name:tiny", host.mountPoint, "--preexisting-mount", "delete"], {
+    exit: "busy",
+    says: /sh/,
+  });
+  t.strictSame(
+    vm.snapshots.map(({ name }) => name),
+    [first],
+  );
+  reader.stdin.end("\n");
+  await events.once(reader, "close");
+  t.ok((await readdir(host.mountPoint)).length > 0, "it serves on");
+  await umount(t, host);
+  await nothingLeft(t, host, lab);
+});
