@@ -70,6 +70,7 @@ void t.test(`${MANY} VMs at once: all mounted, all read, all gone`, async (t) =>
   t.equal(ended.code, 0, ended.stderr);
   const { vms } = JSON.parse(ended.stdout) as Many;
   t.equal(vms.length, MANY);
+  t.notMatch(ended.stderr, /MaxListeners|\(node:/, "Node has nothing to warn of");
   t.ok(vms.every(({ state }) => state === "mounted"));
   t.ok(sessions <= MANY, `${sessions} sessions on the server at most`);
   t.same((await readdir(host.mountPoint)).sort(), Array.from({ length: MANY }, (_, at) => `many-${at}`).sort());
@@ -92,6 +93,7 @@ void t.test(`${MANY} VMs at once: all mounted, all read, all gone`, async (t) =>
   const umount = await host.vmmount(["umount", host.mountPoint, "--json"]);
   t.equal(umount.code, 0, umount.stderr);
   t.match(JSON.parse(umount.stdout), { failed: [], unmounted: { length: MANY } });
+  t.notMatch(umount.stderr, /MaxListeners|\(node:/);
   t.comment(
     `${MANY} VMs: mounted in ${(mountedMs / 1000).toFixed(1)} s, unmounted in ${((performance.now() - unmounting) / 1000).toFixed(1)} s; ` +
       `RSS of a daemon ${sizes[0]?.toFixed(0) ?? ""} to ${sizes.at(-1)?.toFixed(0) ?? ""} MiB, together ${sizes.reduce((a, b) => a + b, 0).toFixed(0)}; ` +
