@@ -9,6 +9,11 @@ const MAJOR = 7;
 /** The newest minor whose messages we know; the kernel falls back to whichever is smaller. */
 const MINOR_MAX = 45;
 
+/** From Linux 5.17: flags2 counts only with INIT_EXT, which earlier kernels do not know. */
+const MINOR_OF_INIT_EXT = 36;
+/** From Linux 6.9. */
+const MINOR_OF_PASSTHROUGH = 40;
+
 /** Largest READ we ask for: a request costs the same whatever it moves, and the kernel's own default limit is 1 MiB. */
 export const READ_BYTES_MAX = MIB;
 
@@ -37,6 +42,8 @@ export interface InitLimits {
   readonly maxPagesLimit: number | undefined;
   /** Let the kernel read local files by itself where it can: wanted, and this process may (CAP_SYS_ADMIN). */
   readonly passthrough: boolean;
+  /** The kernel is answered as one whose newest minor this is. */
+  readonly minorMax?: number | undefined;
 }
 
 /** What kernel and driver agreed on. */
@@ -68,12 +75,13 @@ export function decodeInit(cursor: Cursor): InitIn {
 }
 
 export function negotiate(init: InitIn, limits: InitLimits): InitAnswer {
-  const minor = Math.min(init.minor, MINOR_MAX);
-  const flags = (init.flags & WANTED) >>> 0;
+  const minor = Math.min(init.minor, limits.minorMax ?? MINOR_MAX);
+  const flags = (init.flags & WANTED & (minor < MINOR_OF_INIT_EXT ? ~INIT_FLAGS.INIT_EXT : ~0)) >>> 0;
   const pagesMax = Math.floor(READ_BYTES_MAX / limits.pageSize);
   const maxPages = Math.max(1, Math.min(pagesMax, limits.maxPagesLimit ?? pagesMax));
   const readBytesMax = (flags & INIT_FLAGS.MAX_PAGES) !== 0 ? maxPages * limits.pageSize : READ_BYTES_WITHOUT_MAX_PAGES;
-  const passthrough = limits.passthrough && (init.flags2 & INIT_FLAGS2_PASSTHROUGH) !== 0;
+  const isOffered = minor >= MINOR_OF_PASSTHROUGH && (init.flags2 & INIT_FLAGS2_PASSTHROUGH) !== 0;
+  const passthrough = limits.passthrough && isOffered;
   const reply: InitOut = {
     major: MAJOR,
     minor,

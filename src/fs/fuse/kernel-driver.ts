@@ -32,6 +32,8 @@ export interface KernelFuseOptions {
   readonly passthrough?: "auto" | "off" | undefined;
   /** Who mounts: this process where it may (CAP_SYS_ADMIN), else fusermount3. @default "auto" */
   readonly mounter?: "auto" | "fusermount" | undefined;
+  /** The newest minor of protocol 7 to speak, so that a new kernel can stand for an old one. @default as new as the kernel's */
+  readonly minorMax?: number | undefined;
 }
 
 /**
@@ -48,7 +50,7 @@ export function kernelFuseDriver(options: KernelFuseOptions): FuseDriver {
 }
 
 async function mountThroughKernel(
-  { logger, device: path, passthrough = "auto", mounter = "auto" }: KernelFuseOptions,
+  { logger, device: path, passthrough = "auto", mounter = "auto", minorMax }: KernelFuseOptions,
   filesystem: FileSystem,
   where: string,
   options: MountOptions,
@@ -71,6 +73,7 @@ async function mountThroughKernel(
       pageSize: pageSize(),
       maxPagesLimit: await maxPagesLimit(),
       passthrough: passthrough === "auto" && calls.isPrivileged,
+      minorMax,
     },
     logger,
     replies: new Replies(fd, logger),

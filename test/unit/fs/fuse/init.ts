@@ -50,6 +50,15 @@ void t.test("passthrough is agreed on where both sides want it, with one layer b
   t.end();
 });
 
+void t.test("a new kernel answered as one of Linux 5.4 hears of nothing that is newer", (t) => {
+  const answer = negotiate(decodeInit(new Cursor(INIT_6_18)), { ...LIMITS, passthrough: true, minorMax: 31 });
+  t.strictSame(answer.agreed, { minor: 31, readBytesMax: MIB, passthrough: false });
+  const short = decodeInit(new Cursor(hex("070000001f000000 00000200 fbff7f00")));
+  t.strictSame(answer.reply, { ...negotiate(short, LIMITS).reply, flags: answer.reply.flags });
+  t.equal(answer.reply.flags & INIT_FLAGS.INIT_EXT, 0);
+  t.end();
+});
+
 void t.test("bodies of odd lengths: a kernel that sends more, or less than its flags say", (t) => {
   const longer = new Uint8Array(128);
   longer.set(INIT_6_18);
