@@ -1,4 +1,4 @@
-import { writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import t, { type Test } from "tap";
@@ -83,6 +83,16 @@ void t.test("vCenter is told before the snapshot is made and after it is gone", 
   const before = await umountAndSee(t, at, status);
   t.ok(before.some((line) => line.startsWith("disconnect ")));
   t.same(await at.standIn.left(), NOTHING_HELD);
+});
+
+void t.test("vCenter is told also when the process that asked it is another one by then", async (t) => {
+  const at = await stage(t, await labFor(t));
+  const status = await mountAndSee(t, at, "nbdssl");
+  const [library] = (await at.host.daemons()).filter((pid) => pid !== status.pid);
+  process.kill(library!, "SIGKILL");
+  while (!/serves 2 disks again/.test(await readFile(status.log, "utf8"))) await sleep(20);
+  await umountAndSee(t, at, status);
+  t.equal((await at.standIn.left()).prepared, 0);
 });
 
 void t.test(
