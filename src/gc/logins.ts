@@ -45,9 +45,10 @@ export class Logins implements AsyncDisposable {
   /** For sessions of the journal, by what it remembers of their servers. */
   get earlier(): EarlierServer {
     const { config, choice } = this.#options;
+    const { credential } = choice;
     const connect = ({ server }: SessionFacts): Promise<Connection> =>
       // Flags are about the servers that were named.
-      prepareConnection(rememberedServer(config, server, { server: undefined }), choice);
+      prepareConnection(rememberedServer(config, server, { credential }), choice);
     return { connect, using: async (facts, _signal, work) => work(await this.to(await connect(facts))) };
   }
 

@@ -249,14 +249,17 @@ export function journaledServer(connection: Connection): SessionFacts["server"] 
 
 /**
  * The server of an earlier session: as the journal remembers it, with the flags of this command and the configuration
- * of today before that, since certificates change. A Xen pool may be reached by another of its hosts.
+ * of today before that, since certificates and accounts change. A Xen pool may be reached by another of its hosts.
  * @throws UsageError for a server that is not known
  */
 export function rememberedServer(
   config: Config,
   facts: SessionFacts["server"],
-  choice: Pick<ServerChoice, "server" | "caFile" | "fingerprint" | "insecure">,
+  choice: Pick<ServerChoice, "server" | "caFile" | "fingerprint" | "insecure"> & {
+    readonly credential?: Pick<ServerChoice["credential"], "passwordFile" | "passwordFd">;
+  },
 ): ConfiguredServer {
+  const { passwordFile, passwordFd } = choice.credential ?? {};
   const other = otherHost(config, facts.url, choice.server);
   const now = other ?? config.servers.get(facts.name);
   // A pin is of one host, and wins over a CA: that of then must not keep out what is trusted today.
@@ -266,7 +269,8 @@ export function rememberedServer(
   return {
     ...(now ?? { name: facts.name, origin: undefined }),
     url: other?.url ?? facts.url,
-    user: facts.user,
+    // A password of the configuration is that of its user: with another name it would be a wrong one, and lock accounts.
+    user: (passwordFile === undefined && passwordFd === undefined ? now?.user : undefined) ?? facts.user,
     ca_file: choice.caFile ?? now?.ca_file ?? facts.caFile,
     fingerprint: choice.fingerprint ?? pin,
     insecure: choice.insecure ?? now?.insecure ?? facts.insecure,

@@ -136,7 +136,7 @@ void t.test("rememberedServer() finds the server of an earlier session again", (
   t.match(rememberedServer(config, facts, {}), {
     name: "vc2",
     url: "https://old.example.org",
-    user: "then",
+    user: "other",
     ca_file: "/b",
     fingerprint: /^AA:/,
     insecure: true,
@@ -147,6 +147,10 @@ void t.test("rememberedServer() finds the server of an earlier session again", (
     fingerprint: "BB",
     origin: undefined,
   });
+  const whoHas = (credential: ServerChoice["credential"]) => rememberedServer(config, facts, { credential }).user;
+  t.equal(whoHas({ env: {} }), "other", "whose password is configured today");
+  t.equal(whoHas({ env: {}, passwordFile: "/p" }), "then", "a password that is given is that of then");
+  t.equal(rememberedServer(config, { ...facts, name: "gone" }, {}).user, "then");
   const flags = { caFile: "/c", fingerprint: "CC", insecure: false };
   t.match(rememberedServer(config, facts, flags), { ca_file: "/c", fingerprint: "CC", insecure: false });
   const byCa = rememberedServer(config, facts, { caFile: "/c" });
