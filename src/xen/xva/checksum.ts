@@ -1,5 +1,5 @@
-import { webcrypto } from "node:crypto";
 import xxhash from "xxhash-wasm";
+import { HashThread } from "./hash-thread.js";
 
 /** How chunks are hashed: every importer takes SHA-1; XXH64 is for those of XenServer 8 and XCP-ng 8.1 on. */
 export const CHECKSUM_KINDS = ["sha1", "xxhash"] as const;
@@ -14,12 +14,14 @@ export interface Checksum {
   readonly of: (data: Uint8Array) => Promise<string>;
 }
 
-/** Lower-case SHA-1, computed on another thread: it takes as long as reading. */
+/** One thread for all archives of the process. */
+const THREAD = new HashThread();
+
+/** Lower-case SHA-1. It takes as long as reading: data in shared memory are hashed while others are read. */
 const SHA1: Checksum = {
   extension: ".checksum",
   length: 40,
-  of: async (data) =>
-    Buffer.from(await webcrypto.subtle.digest("SHA-1", data as Uint8Array<ArrayBuffer>)).toString("hex"),
+  of: (data) => THREAD.sha1(data),
 };
 
 /** XXH64 with the seed 0, upper case. */

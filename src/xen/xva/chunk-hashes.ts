@@ -82,7 +82,7 @@ export class ChunkHashes {
       this.#keep(key, known);
       return await known;
     }
-    const data = this.#spare.pop() ?? Buffer.allocUnsafeSlow(CHUNK_BYTES);
+    const data = this.#buffer();
     const chunk = data.subarray(0, place.chunkBytes);
     await load(chunk);
     const hash = this.#checksum.of(chunk);
@@ -99,7 +99,7 @@ export class ChunkHashes {
   }
 
   #begin(key: number): void {
-    const data = this.#spare.pop() ?? Buffer.allocUnsafeSlow(CHUNK_BYTES);
+    const data = this.#buffer();
     this.#gathered.set(key, { data, covered: [], underWay: new Set() });
     const [oldest] = this.#gathered.keys();
     // Its buffer is not given back: reads under way still write into it.
@@ -128,6 +128,11 @@ export class ChunkHashes {
     this.#known.set(key, hash);
     const [oldest] = this.#known.keys();
     if (this.#known.size > HASHES_MAX && oldest !== undefined) this.#known.delete(oldest);
+  }
+
+  /** Shared with the thread that hashes. */
+  #buffer(): Buffer {
+    return this.#spare.pop() ?? Buffer.from(new SharedArrayBuffer(CHUNK_BYTES));
   }
 
   #giveBack(data: Buffer): void {

@@ -1,0 +1,96 @@
+import { createHash } from "node:crypto";
+import { Worker } from "node:worker_threads";
+
+/** Of JavaScript's young objects: the thread makes some hundred bytes for each MiB that it hashes. */
+const YOUNG_MIB_MAX = 4;
+
+/** What the thread runs: plain JavaScript, so that it starts the same from dist and from a test. */
+const PROGRAM = `
+const { createHash } = require("node:crypto");
+const { parentPort } = require("node:worker_threads");
+parentPort.on("message", ({ id, data }) => {
+  parentPort.postMessage({ id, hash: createHash("sha1").update(data).digest("hex") });
+});
+`;
+
+interface Job {
+  readonly data: Uint8Array;
+  readonly done: (hash: string) => void;
+}
+
+interface Answer {
+  readonly id: number;
+  readonly hash: string;
+}
+
+/**
+ * SHA-1 on a thread of its own, of data in shared memory: nothing is copied on the way there, and reading goes on meanwhile.
+ * The thread starts with the first data. It keeps no process alive, and when it dies its work is done on this thread.
+ */
+export class HashThread {
+  #thread: Worker | "not yet" | "gone" = "not yet";
+  readonly #jobs = new Map<number, Job>();
+  #lastId = 0;
+
+  /**
+   * @param data not written to until the promise settles; what is not in shared memory is hashed at once, on this thread
+   * @returns lower-case hex
+   */
+  async sha1(data: Uint8Array): Promise<string> {
+    const thread = data.buffer instanceof SharedArrayBuffer ? this.#started() : undefined;
+    if (thread === undefined) return sha1Here(data);
+    return await new Promise((done) => {
+      const id = ++this.#lastId;
+      this.#jobs.set(id, { data, done });
+      thread.ref();
+      thread.postMessage({ id, data });
+    });
+  }
+
+  /** Ends the thread; what it has not hashed is hashed here. */
+  async close(): Promise<void> {
+    const thread = this.#thread;
+    this.#gone();
+    if (typeof thread !== "string") await thread.terminate();
+  }
+
+  #started(): Worker | undefined {
+    if (this.#thread === "gone") return undefined;
+    if (this.#thread !== "not yet") return this.#thread;
+    try {
+      this.#thread = this.#start();
+      return this.#thread;
+    } catch {
+      // No thread to be had (a limit of tasks): slower, and nothing else.
+      this.#thread = "gone";
+      return undefined;
+    }
+  }
+
+  #start(): Worker {
+    const options = { eval: true, name: "sha1", execArgv: [], env: {}, stdin: false };
+    const thread = new Worker(PROGRAM, { ...options, resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MIB_MAX } });
+    const gone = (): void => {
+      this.#gone();
+    };
+    thread.on("error", gone).on("exit", gone);
+    thread.on("message", ({ id, hash }: Answer) => {
+      const job = this.#jobs.get(id);
+      this.#jobs.delete(id);
+      if (this.#jobs.size === 0) thread.unref();
+      job?.done(hash);
+    });
+    return thread;
+  }
+
+  #gone(): void {
+    this.#thread = "gone";
+    const jobs = [...this.#jobs.values()];
+    this.#jobs.clear();
+    for (const { data, done } of jobs) done(sha1Here(data));
+  }
+}
+
+function sha1Here(data: Uint8Array): string {
+  return createHash("sha1").update(data).digest("hex");
+}
