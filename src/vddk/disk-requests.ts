@@ -1,5 +1,6 @@
 import koffi from "koffi";
 import type { Pointer, Vddk } from "./library.js";
+import type { RequestDepth } from "./request-depth.js";
 import { type VixError, vixError, VIX_ASYNC, VIX_OK } from "./vix-error.js";
 
 const Completion = koffi.proto("void VixDiskLibCompletionCB(uintptr_t data, uint64_t result)");
@@ -43,6 +44,11 @@ export interface Transfer {
   readonly data: Uint8Array;
 }
 
+/** Whether it takes more than one request of a disk at a time. */
+export function hasAsync(vddk: Vddk): boolean {
+  return vddk.has("ReadAsync") && vddk.has("WriteAsync") && vddk.has("Wait");
+}
+
 /**
  * Reads and writes one disk: with ReadAsync and WriteAsync several at a time, else one after the other. The library wants no two
  * threads in calls for the same handle, so requests are handed over one by one, and only one kind of them is ever used.
@@ -51,37 +57,28 @@ export class DiskRequests {
   readonly #vddk: Vddk;
   readonly #completions: Completions;
   readonly #isAsync: boolean;
-  #depth: number;
+  readonly #depth: RequestDepth;
   #underWay = 0;
   /** Ends when the call that hands over the last request has returned. */
   #handing: Promise<unknown> = Promise.resolve();
   readonly #line: (() => void)[] = [];
 
-  /** @param depth requests that the library has at a time */
-  constructor(vddk: Vddk, completions: Completions, depth: number) {
+  /** @param depth one, where the library has no asynchronous requests */
+  constructor(vddk: Vddk, completions: Completions, depth: RequestDepth) {
     this.#vddk = vddk;
     this.#completions = completions;
-    this.#isAsync = vddk.has("ReadAsync") && vddk.has("WriteAsync") && vddk.has("Wait");
-    this.#depth = this.#isAsync ? depth : 1;
-  }
-
-  get depth(): number {
-    return this.#depth;
-  }
-
-  /** Fewer at a time from now on: the host has no memory or no connection left. */
-  lower(): void {
-    this.#depth = Math.max(1, Math.floor(this.#depth / 2));
+    this.#isAsync = hasAsync(vddk);
+    this.#depth = depth;
   }
 
   async transfer(handle: Pointer, transfer: Transfer): Promise<VixError> {
-    if (this.#underWay < this.#depth) this.#underWay++;
+    if (this.#underWay < this.#depth.value) this.#underWay++;
     else await new Promise<void>((resolve) => this.#line.push(resolve));
     try {
       return this.#isAsync ? await this.#queue(handle, transfer) : await this.#block(handle, transfer);
     } finally {
       // The place goes to the next in line, if there still are so many.
-      const next = this.#underWay <= this.#depth ? this.#line.shift() : undefined;
+      const next = this.#underWay <= this.#depth.value ? this.#line.shift() : undefined;
       if (next === undefined) this.#underWay--;
       else next();
     }

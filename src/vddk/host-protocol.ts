@@ -18,6 +18,8 @@ export interface HostRequest {
   readonly sharedBytes: number;
   /** Requests per disk that the library has at a time. */
   readonly depth: number;
+  /** From fewer requests, which a host had asked for, to one more. */
+  readonly riseAfterMs: number;
   /** Before the disks: what crashed processes left attached to this machine is removed. */
   readonly cleansUp: boolean;
   /** Of the library, which the host tells of. */

@@ -122,6 +122,7 @@ class Host {
       completions: new Completions(),
       gate: new Gate(),
       depth: request.depth,
+      riseAfterMs: request.riseAfterMs,
       note: (level, text) => {
         send({ type: "note", level, text });
       },

@@ -12,11 +12,12 @@ import { NbdServerError, type ServedDisk } from "../nbd/server/served-disk.js";
 import { bytes, type Bytes, SECTOR_BYTES } from "../units.js";
 import { alignedBytes } from "./aligned-bytes.js";
 import { AllocatedBlocks } from "./allocated-blocks.js";
-import { type Completions, DiskRequests, type Transfer } from "./disk-requests.js";
+import { type Completions, DiskRequests, hasAsync, type Transfer } from "./disk-requests.js";
 import type { Gate } from "./gate.js";
 import { type DiskRequest, REQUEST_BYTES_MAX } from "./host-protocol.js";
 import { Info, InfoSectorSizes, OPEN_READ_ONLY, OPEN_UNBUFFERED } from "./layouts.js";
 import type { Pointer, Vddk } from "./library.js";
+import { RequestDepth } from "./request-depth.js";
 import { toldError } from "./told-error.js";
 import { translatedVix, vixCodeOf, type VixError, VIX_OK } from "./vix-error.js";
 import type { VddkConnection, VddkConnections } from "./vddk-connections.js";
@@ -39,7 +40,9 @@ export interface VddkDiskParts {
   readonly completions: Completions;
   /** Opening and closing wait for all reads of all disks. */
   readonly gate: Gate;
+  /** Requests that the library has of each disk at a time. */
   readonly depth: number;
+  readonly riseAfterMs: number;
   readonly note: (level: "info" | "warn", text: string) => void;
   /** A disk that was lost was opened again, or was not, with the login of that turn. */
   readonly onReopened: (turn: number, failure: unknown) => void;
@@ -60,6 +63,7 @@ export class VddkDisk implements ServedDisk {
   readonly #parts: VddkDiskParts;
   readonly #request: DiskRequest;
   readonly #requests: DiskRequests;
+  readonly #depth: RequestDepth;
   /** Undefined between a failure and the next time that opening succeeds. */
   #open: Opened | undefined;
   #reopening: Promise<void> | undefined;
@@ -71,7 +75,8 @@ export class VddkDisk implements ServedDisk {
     this.#parts = parts;
     this.#request = request;
     this.#open = opened;
-    this.#requests = new DiskRequests(parts.vddk, parts.completions, parts.depth);
+    this.#depth = new RequestDepth(hasAsync(parts.vddk) ? parts.depth : 1, parts.riseAfterMs);
+    this.#requests = new DiskRequests(parts.vddk, parts.completions, this.#depth);
     this.name = request.name;
     this.size = opened.size;
     this.blockBytes = {
@@ -142,6 +147,7 @@ export class VddkDisk implements ServedDisk {
   }
 
   async #transfer(open: Opened, kind: Transfer["kind"], data: Uint8Array, at: Bytes): Promise<VixError> {
+    this.#askMore();
     const sectors = { kind, startSector: at / SECTOR_BYTES, sectorCount: data.length / SECTOR_BYTES };
     if (!open.isUnbuffered) return await this.#requests.transfer(open.handle, { ...sectors, data });
     const aligned = alignedBytes(data.length, open.sectorBytes);
@@ -196,12 +202,18 @@ export class VddkDisk implements ServedDisk {
   }
 
   #askLess(code: number | undefined): void {
-    if (code === undefined || !TOO_MUCH.includes(code) || this.#requests.depth === 1) return;
-    this.#requests.lower();
+    if (code === undefined || !TOO_MUCH.includes(code) || this.#depth.value === 1) return;
+    this.#depth.lower();
     this.#parts.note(
       "warn",
-      `"${this.#request.path}" is read with ${this.#requests.depth} requests at a time from now on`,
+      `"${this.#request.path}" is read with ${this.#depth.value} requests at a time from now on`,
     );
+  }
+
+  #askMore(): void {
+    // A read that is refused is repeated; who writes is not to find out what the host can take.
+    if (this.write !== undefined || !this.#depth.rise()) return;
+    this.#parts.note("info", `"${this.#request.path}" is read with ${this.#depth.value} requests at a time again`);
   }
 
   #consider(code: number, failed: Opened): void {

@@ -21,6 +21,8 @@ import { createSharedMemory, type SharedMemory } from "./shared-memory.js";
 
 /** NFC asynchronous buffers per session, as the library has them unless its configuration says otherwise. */
 const DEPTH = 4;
+/** Other jobs of the host take minutes: it is asked for more this long after it had no memory left. */
+const RISE_AFTER_MS = 60_000;
 /** In the folder of the socket. */
 const LIBRARY_PATH = "lib";
 /** To our own host: one carries all requests of a disk, and no data. */
@@ -61,6 +63,7 @@ export interface VddkServiceOptions {
   readonly stallMs: number;
   readonly allocation: "auto" | "off";
   readonly firstRetryMs?: number;
+  readonly riseAfterMs?: number;
 }
 
 export interface OpenOptions {
@@ -145,6 +148,7 @@ export class VddkService implements VddkHost {
     const memory = sharedMemory(logger);
     const request: HostRequest = {
       ...{ library, configFile, socket: join(folder, "nbd"), depth: DEPTH, disks: [], cleansUp: false },
+      riseAfterMs: options.riseAfterMs ?? RISE_AFTER_MS,
       ...{ login: login.current, calls: loggedCalls(logger) },
       sharedBytes: memory?.bytes.length ?? 0,
     };

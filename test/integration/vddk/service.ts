@@ -12,8 +12,9 @@ import { HotaddLock } from "../../../src/vddk/hotadd-lock.js";
 import type { DiskRequest } from "../../../src/vddk/host-protocol.js";
 import type { OpenOptions, VddkService } from "../../../src/vddk/vddk-service.js";
 import { PROGRAM } from "../../fixtures/host/command-line.js";
+import { until } from "../../fixtures/host/until.js";
 import { VDDK_8, type VddkRules } from "../../fixtures/host/vddk-stand-in.js";
-import { LibraryService, LOGIN } from "../../fixtures/vddk/library-service.js";
+import { type LibraryOptions, LibraryService, LOGIN } from "../../fixtures/vddk/library-service.js";
 
 const SECTORS = 1000;
 const { signal } = new AbortController();
@@ -27,8 +28,12 @@ interface Stage {
 }
 
 /** The service over one disk of 1000 sectors, whose every byte is 7. */
-async function stage(t: Test, rules: readonly string[] = [], begin?: AbortSignal): Promise<Stage> {
-  const library = await LibraryService.start(t, { rules, signal: begin });
+async function stage(
+  t: Test,
+  rules: readonly string[] = [],
+  options: Pick<LibraryOptions, "riseAfterMs" | "signal"> = {},
+): Promise<Stage> {
+  const library = await LibraryService.start(t, { rules, ...options });
   const { service, runtimeDir, log } = library;
   const { request } = await library.disk("vm", Buffer.alloc(SECTORS * 512, 7));
   const own = { ...request, name: "scsi0-0" };
@@ -54,6 +59,27 @@ void t.test("a read that fails while the disks are closed opens none of them aga
   await at.service[Symbol.asyncDispose]();
   t.equal(await held(at.rules), 0);
   t.equal((await at.rules.events()).filter((line) => /^open/.test(line)).length, 1);
+});
+
+void t.test("a host that had no memory left is asked for as much again after a while", async (t) => {
+  const at = await stage(t, ["latency_us=2000", "fail_read=2@3"], { riseAfterMs: 300 });
+  const source = await at.open();
+  const readAll = async (): Promise<unknown> =>
+    Promise.allSettled(
+      Array.from({ length: 16 }, (_, n) => source.read(new Uint8Array(512), bytes(n * 512), { signal })),
+    );
+  await readAll();
+  t.match(at.log(), /is read with 2 requests at a time from now on/);
+  t.notMatch(at.log(), /at a time again/);
+  await until("it is asked for four at a time", async () => {
+    await readAll();
+    return /is read with 4 requests at a time again/.test(at.log());
+  });
+  t.match(at.log(), /is read with 3 requests at a time again/);
+  await at.rules.set([]);
+  const content = new Uint8Array(512);
+  await source.read(content, bytes(0), { signal });
+  t.equal(content[0], 7);
 });
 
 void t.test("what is asked while a dead host is started again waits for the new one", async (t) => {
@@ -99,6 +125,7 @@ void t.test("a host whose daemon was killed cleans up and goes", async (t) => {
     socket,
     sharedBytes: 0,
     depth: 4,
+    riseAfterMs: 60_000,
     calls: "none",
     cleansUp: false,
     disks: [disk],
@@ -136,7 +163,7 @@ async function givenUp(begin: (signal: AbortSignal) => Promise<unknown>): Promis
 }
 
 void t.test("whoever waits for a library that hangs can give up at once", async (t) => {
-  const starting = await givenUp((signal) => stage(t, ["hang=init"], signal));
+  const starting = await givenUp((signal) => stage(t, ["hang=init"], { signal }));
   t.match(starting.error, { message: "enough" });
   t.ok(starting.ms < 3_000, `${Math.round(starting.ms)} ms`);
   const at = await stage(t, ["hang=open"]);
