@@ -17,10 +17,9 @@ import { HostProcess } from "./host-process.js";
 import { HotaddLock } from "./hotadd-lock.js";
 import { LibraryLogin, type PasswordLogin, type SessionCookie } from "./library-login.js";
 import { makeLibraryPath } from "./library-path.js";
+import { requestBuffersOf } from "./request-buffers.js";
 import { createSharedMemory, type SharedMemory } from "./shared-memory.js";
 
-/** NFC asynchronous buffers per session, as the library has them unless its configuration says otherwise. */
-const DEPTH = 4;
 /** Other jobs of the host take minutes: it is asked for more this long after it had no memory left. */
 const RISE_AFTER_MS = 60_000;
 /** In the folder of the socket. */
@@ -144,10 +143,11 @@ export class VddkService implements VddkHost {
   static async start(options: VddkServiceOptions, signal?: AbortSignal): Promise<VddkService> {
     const { library, configFile, logger } = options;
     const login = await LibraryLogin.begin(options.login, options.sessionCookie, logger, signal);
+    const depth = await requestBuffersOf(configFile);
     const folder = await mkdtemp(join(options.runtimeDir, "vddk-"));
     const memory = sharedMemory(logger);
     const request: HostRequest = {
-      ...{ library, configFile, socket: join(folder, "nbd"), depth: DEPTH, disks: [], cleansUp: false },
+      ...{ library, configFile, socket: join(folder, "nbd"), depth, disks: [], cleansUp: false },
       riseAfterMs: options.riseAfterMs ?? RISE_AFTER_MS,
       ...{ login: login.current, calls: loggedCalls(logger) },
       sharedBytes: memory?.bytes.length ?? 0,

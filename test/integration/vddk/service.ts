@@ -31,7 +31,7 @@ interface Stage {
 async function stage(
   t: Test,
   rules: readonly string[] = [],
-  options: Pick<LibraryOptions, "riseAfterMs" | "signal"> = {},
+  options: Pick<LibraryOptions, "config" | "riseAfterMs" | "signal"> = {},
 ): Promise<Stage> {
   const library = await LibraryService.start(t, { rules, ...options });
   const { service, runtimeDir, log } = library;
@@ -80,6 +80,21 @@ void t.test("a host that had no memory left is asked for as much again after a w
   const content = new Uint8Array(512);
   await source.read(content, bytes(0), { signal });
   t.equal(content[0], 7);
+});
+
+void t.test("a disk gets as many requests at a time as the configuration has buffers for", async (t) => {
+  for (const [config, most] of [
+    ["", 4],
+    ["vixDiskLib.nfcAio.Session.BufCount=7\n", 7],
+  ] as const) {
+    const at = await stage(t, ["parallel=64", "latency_us=50000"], { config });
+    const source = await at.open();
+    await Promise.all(
+      Array.from({ length: 20 }, (_, n) => source.read(new Uint8Array(512), bytes(n * 512), { signal })),
+    );
+    await at.service.closeDisks();
+    t.match((await at.rules.events()).join(), new RegExp(String.raw`most \d+ ${most}\b`));
+  }
 });
 
 void t.test("what is asked while a dead host is started again waits for the new one", async (t) => {
