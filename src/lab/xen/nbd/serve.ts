@@ -6,7 +6,7 @@ import { isList, textOf } from "../value.js";
 import type { XenPool } from "../xen-pool.js";
 import { ExactSocket } from "./exact-socket.js";
 import { negotiate, type TlsMode } from "./negotiation.js";
-import { closed, transmit } from "./transmission.js";
+import { closed, leaving, transmit } from "./transmission.js";
 
 /** Of one host; the next client is dropped. */
 const CONNECTIONS_MAX = 16;
@@ -94,14 +94,22 @@ async function serveExport(pool: XenPool, host: PoolHost, socket: ExactSocket, e
   if (isDropped("before")) return;
   if (actions.some(({ kind }) => kind === "expireSessions")) pool.sessions.endAll();
   if (actions.some(({ kind }) => kind === "hang")) await closed(socket);
+  const { holds } = pool.rules;
+  const hold = async (when: "before" | "after"): Promise<void> => {
+    const isHeld = actions.some((action) => action.kind === "hold" && action.when === when);
+    if (isHeld) await holds.hold(leaving(socket));
+  };
+  await hold("before");
   pool.sessions.use(new URLSearchParams(query).get("session_id") ?? "");
   const attachment = pool.attachments.plug(vdi, host, "RO");
   try {
+    await hold("after");
     if (isDropped("after")) return;
     await using file = await pool.store.open(vdi);
     await transmit(socket, {
       disk: new FileDisk(file, pool.store.size(vdi)),
       actions: () => pool.actions("NBD.read", path, refs),
+      holds,
       sent: (bytes) => {
         pool.traffic.fileBytes(label, bytes);
       },

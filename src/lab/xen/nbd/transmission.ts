@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import type { Holds } from "../../holds.js";
 import type { RuleAction } from "../../rules.js";
 import type { ReadableDisk } from "../archive/disk-bytes.js";
 import type { ExactSocket } from "./exact-socket.js";
@@ -13,6 +14,7 @@ export interface Transmission {
   readonly disk: ReadableDisk;
   /** What rules want of one read. */
   readonly actions: () => readonly RuleAction[];
+  readonly holds: Holds;
   /** Told of every byte that was sent. */
   readonly sent: (bytes: number) => void;
 }
@@ -40,7 +42,7 @@ export async function transmit(socket: ExactSocket, transmission: Transmission):
 /** An error after the head of the answer can be told in one way only: by closing the connection. */
 async function answerRead(
   socket: ExactSocket,
-  { disk, actions, sent }: Transmission,
+  { disk, actions, holds, sent }: Transmission,
   request: NbdRequest,
 ): Promise<"next" | "end"> {
   const wanted = actions();
@@ -48,6 +50,8 @@ async function answerRead(
     if (action.kind === "delay") await sleep(action.ms);
     if (action.kind === "drop") return "end";
     if (action.kind === "hang") await closed(socket);
+    // A read has no effect that "after" could come after.
+    if (action.kind === "hold") await holds.hold(leaving(socket));
     if (action.kind === "fault") {
       await socket.write(simpleReply(request, ERROR.io));
       return "next";
@@ -69,9 +73,23 @@ async function answerRead(
 }
 
 /** Resolves when the client has gone. */
-export function closed({ socket }: ExactSocket): Promise<void> {
+export function closed(socket: ExactSocket): Promise<void> {
+  const signal = leaving(socket);
   return new Promise((resolve) => {
-    if (socket.destroyed) resolve();
-    socket.once("close", resolve);
+    if (signal.aborted) resolve();
+    signal.addEventListener("abort", () => {
+      resolve();
+    });
   });
+}
+
+/** @returns a signal that is aborted when the client has gone */
+export function leaving({ socket }: ExactSocket): AbortSignal {
+  const leaves = new AbortController();
+  const leave = (): void => {
+    leaves.abort();
+  };
+  if (socket.destroyed) leave();
+  socket.once("close", leave);
+  return leaves.signal;
 }

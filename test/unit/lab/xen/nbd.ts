@@ -142,3 +142,46 @@ void t.test(
     t.equal(await new ExactSocket(nobody).take(1), undefined, "no purpose, no way in");
   },
 );
+
+void t.test("a rule holds a client back before and after its disk is plugged in, and at a read", async (t) => {
+  const { lab } = await testPool(t, { profile: "8.2" });
+  const { holds } = lab.rules;
+  const name = await nameOf(lab);
+  const plugged = lab.counts()["VBD"] ?? 0;
+  const { signal } = new AbortController();
+  const connected = async (): Promise<{ client: RawNbd; answer: Promise<number | undefined> }> => {
+    const client = await RawNbd.open(t, lab);
+    await client.startTls();
+    await client.option(1, name);
+    return { client, answer: client.io.take(134).then((answer) => answer?.length) };
+  };
+  for (const [when, vbds] of [
+    ["before", plugged],
+    ["after", plugged + 1],
+  ] as const) {
+    const unarm = lab.rules.add({ match: { method: "NBD.connect" }, count: 1, action: { kind: "hold", when } });
+    const { client, answer } = await connected();
+    await holds.someone(signal);
+    t.equal(lab.counts()["VBD"], vbds, when);
+    t.equal(holds.letGo(), 1);
+    t.equal(await answer, 134, "it goes on when it is let go");
+    unarm();
+    client.io.socket.destroy();
+    await until("the VBD is unplugged", () => lab.counts()["VBD"] === plugged);
+  }
+  lab.rules.add({ match: { method: "NBD.read" }, count: 2, action: { kind: "hold", when: "before" } });
+  const { client, answer } = await connected();
+  t.equal(await answer, 134);
+  let isAnswered = false;
+  const read = client.request(0, 0, 512).finally(() => (isAnswered = true));
+  await holds.someone(signal);
+  t.notOk(isAnswered);
+  holds.letGo();
+  t.equal(await read, 0);
+  t.equal((await client.io.take(512))?.length, 512);
+  const never = client.request(0, 512, 512).catch(() => undefined);
+  await holds.someone(signal);
+  client.io.socket.destroy();
+  await until("who has left is held no more", () => holds.count === 0);
+  t.not(await never, 0);
+});
