@@ -3,7 +3,7 @@ import { PLAIN_READ, SPARSE_CP, SPARSE_TAR } from "./cases/thin-disk.js";
 import { FIRST_BYTE, SNAPSHOT_ALONE } from "./cases/starting.js";
 import { CAP_BYTES_PER_SECOND } from "./cases/https.js";
 import { LATENCIES_US, NBDKIT_HOP, VDDK_ALONE, VDDK_HOP, VDDK_MOUNT } from "./cases/vddk.js";
-import { ARCHIVES, RAW_DISK, XEN_TRANSPORTS } from "./cases/xen-archive.js";
+import { ARCHIVES, RAW_DISK, XEN_WAYS } from "./cases/xen-archive.js";
 import { MEGA } from "./measure.js";
 import { type CaseId, CASES, type Options } from "./options.js";
 import { NBDKIT_CURL, NBDKIT_CURL_AHEAD } from "./peers/nbdkit.js";
@@ -182,11 +182,11 @@ const REMOTE: readonly Target[] = [
     below: 1.15,
     show: times,
   },
-  ...XEN_TRANSPORTS.flatMap((transport) =>
+  ...XEN_WAYS.flatMap(({ id, text }) =>
     Object.values(ARCHIVES).map((archive): Target => ({
       case: "k",
-      text: `k: ${archive} over ${transport}, at least 0.95 x the raw disk`,
-      measure: (tables) => ratioTo(tables, `k-${transport}`, RAW_DISK, archive),
+      text: `k: ${archive} ${text}, at least 0.95 x the raw disk`,
+      measure: (tables) => ratioTo(tables, `k-${id}`, RAW_DISK, archive),
       atLeast: 0.95,
       show: times,
     })),

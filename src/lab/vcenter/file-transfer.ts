@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { sendPage } from "../http-request.js";
 import type { RuleAction } from "../rules.js";
 import type { Traffic } from "../traffic.js";
-import { Line } from "./line.js";
+import { lineOf } from "../line.js";
 
 /** Bytes read and sent at a time: they stay in a processor's cache from the read to the encryption. */
 const CHUNK_BYTES = 256 * 1024;
@@ -11,9 +11,6 @@ const CHUNK_BYTES = 256 * 1024;
 const SPARE_CHUNKS_MAX = 64;
 /** New buffers for every range would make V8 collect garbage for a fifth of its time. */
 const spareChunks: Buffer[] = [];
-
-/** Lines that several transfers share, by the action of their rule. */
-const sharedLines = new WeakMap<RuleAction, Line>();
 
 export interface FileTransfer {
   readonly request: IncomingMessage;
@@ -100,15 +97,6 @@ function written(response: ServerResponse, bytes: Uint8Array, signal: AbortSigna
     response.write(bytes, done);
     if (signal.aborted) done();
   });
-}
-
-function lineOf(actions: readonly RuleAction[]): Line | undefined {
-  const action = actions.find((candidate) => candidate.kind === "bandwidth");
-  if (action === undefined) return undefined;
-  if (action.scope === "transfer") return new Line(action.bytesPerSecond);
-  const line = sharedLines.get(action) ?? new Line(action.bytesPerSecond);
-  sharedLines.set(action, line);
-  return line;
 }
 
 /** One `bytes=` range (RFC 9110, section 14.1.2); several, or anything else, is ignored as the RFC allows. */

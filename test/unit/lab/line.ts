@@ -1,5 +1,5 @@
 import t from "tap";
-import { Line } from "../../../src/lab/vcenter/line.js";
+import { Line } from "../../../src/lab/line.js";
 
 const RATE = 10_000_000;
 const { signal } = new AbortController();

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Holds } from "../../holds.js";
+import { lineOf } from "../../line.js";
 import type { RuleAction } from "../../rules.js";
 import type { ReadableDisk } from "../archive/disk-bytes.js";
 import type { ExactSocket } from "./exact-socket.js";
@@ -21,6 +22,7 @@ export interface Transmission {
 
 /** Answers reads one after the other until the client leaves or does what ends the session. */
 export async function transmit(socket: ExactSocket, transmission: Transmission): Promise<void> {
+  const signal = leaving(socket);
   await socket.write(exportAnswer(transmission.disk.sizeBytes));
   for (;;) {
     const head = await socket.take(REQUEST_BYTES);
@@ -35,7 +37,7 @@ export async function transmit(socket: ExactSocket, transmission: Transmission):
       await socket.write(simpleReply(request, ERROR.invalid));
       return;
     }
-    if ((await answerRead(socket, transmission, request)) === "end") return;
+    if ((await answerRead(socket, transmission, request, signal)) === "end") return;
   }
 }
 
@@ -44,37 +46,41 @@ async function answerRead(
   socket: ExactSocket,
   { disk, actions, holds, sent }: Transmission,
   request: NbdRequest,
+  signal: AbortSignal,
 ): Promise<"next" | "end"> {
   const wanted = actions();
   for (const action of wanted) {
     if (action.kind === "delay") await sleep(action.ms);
     if (action.kind === "drop") return "end";
-    if (action.kind === "hang") await closed(socket);
+    if (action.kind === "hang") await aborted(signal);
     // A read has no effect that "after" could come after.
-    if (action.kind === "hold") await holds.hold(leaving(socket));
+    if (action.kind === "hold") await holds.hold(signal);
     if (action.kind === "fault") {
       await socket.write(simpleReply(request, ERROR.io));
       return "next";
     }
   }
   const cut = wanted.find((action) => action.kind === "cut")?.afterBytes ?? Infinity;
-  const rate = wanted.find((action) => action.kind === "bandwidth")?.bytesPerSecond;
+  const line = lineOf(wanted);
   await socket.write(simpleReply(request, ERROR.none));
   for (let done = 0; done < request.length;) {
-    const length = Math.min(BUFFER_BYTES, request.length - done, cut - done);
+    const length = Math.min(line?.chunkBytes ?? BUFFER_BYTES, request.length - done, cut - done);
     if (length <= 0 || request.offset + done + length > disk.sizeBytes) return "end";
+    await line?.carry(length, signal);
     await socket.write(await disk.read(request.offset + done, length));
     sent(length);
     done += length;
-    if (rate !== undefined) await sleep((length / rate) * 1000);
     if (socket.socket.destroyed) return "end";
   }
   return "next";
 }
 
 /** Resolves when the client has gone. */
-export function closed(socket: ExactSocket): Promise<void> {
-  const signal = leaving(socket);
+export async function closed(socket: ExactSocket): Promise<void> {
+  await aborted(leaving(socket));
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal.aborted) resolve();
     signal.addEventListener("abort", () => {

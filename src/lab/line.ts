@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import type { RuleAction } from "./rules.js";
 
 /** What a line may catch up on after a pause, as the buffer of a switch does: timers wake late by a millisecond or two. */
 const BURST_MS = 5;
@@ -28,4 +29,17 @@ export class Line {
     const ahead = this.#freeAt - now;
     if (ahead > 0) await sleep(ahead, undefined, { signal }).catch(() => undefined);
   }
+}
+
+/** Lines that several transfers share, by the action of their rule. */
+const sharedLines = new WeakMap<RuleAction, Line>();
+
+/** What a rule wants of a transfer: a line of its own, or the one that all have which the rule acts on. */
+export function lineOf(actions: readonly RuleAction[]): Line | undefined {
+  const action = actions.find((candidate) => candidate.kind === "bandwidth");
+  if (action === undefined) return undefined;
+  if (action.scope === "transfer") return new Line(action.bytesPerSecond);
+  const line = sharedLines.get(action) ?? new Line(action.bytesPerSecond);
+  sharedLines.set(action, line);
+  return line;
 }
