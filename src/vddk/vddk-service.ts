@@ -18,7 +18,7 @@ import { HotaddLock } from "./hotadd-lock.js";
 import { LibraryLogin, type PasswordLogin, type SessionCookie } from "./library-login.js";
 import { makeLibraryPath } from "./library-path.js";
 import { requestBuffersOf } from "./request-buffers.js";
-import { createSharedMemory, type SharedMemory } from "./shared-memory.js";
+import { type SharedMemory, sharedMemoryIfAny } from "./shared-memory.js";
 
 /** Other jobs of the host take minutes: it is asked for more this long after it had no memory left. */
 const RISE_AFTER_MS = 60_000;
@@ -145,7 +145,7 @@ export class VddkService implements VddkHost {
     const login = await LibraryLogin.begin(options.login, options.sessionCookie, logger, signal);
     const depth = await requestBuffersOf(configFile);
     const folder = await mkdtemp(join(options.runtimeDir, "vddk-"));
-    const memory = sharedMemory(logger);
+    const memory = sharedMemoryIfAny(SHARED_BYTES, logger);
     const request: HostRequest = {
       ...{ library, configFile, socket: join(folder, "nbd"), depth, disks: [], cleansUp: false },
       riseAfterMs: options.riseAfterMs ?? RISE_AFTER_MS,
@@ -390,15 +390,5 @@ export class VddkService implements VddkHost {
     this.#process = this.#listened(started);
     await started.begin({ ...this.#request, login: this.#login.current, disks, cleansUp });
     if (disks.length > 0) this.#login.noteSuccess(started.turn);
-  }
-}
-
-/** Undefined where it cannot be had: everything then goes through the socket. */
-function sharedMemory(logger: Logger): SharedMemory | undefined {
-  try {
-    return createSharedMemory(SHARED_BYTES);
-  } catch (error) {
-    logger.warn(`What VDDK reads is copied once more on its way: ${errorChain(error)}`);
-    return undefined;
   }
 }
