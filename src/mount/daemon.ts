@@ -73,6 +73,10 @@ async function serve(request: MountRequest, parent: ParentChannel): Promise<void
     signals.stop("Stopped by a bug in vmmount", constants.signals.SIGTERM);
   };
   process.on("uncaughtExceptionMonitor", onUncaught);
+  const onWarning = (warning: Error): void => {
+    logger.warn(`${warning.name}: ${warning.message}`);
+  };
+  process.on("warning", onWarning);
   try {
     const session = await start({
       request,
@@ -91,7 +95,7 @@ async function serve(request: MountRequest, parent: ParentChannel): Promise<void
     throw error;
   } finally {
     signals.release();
-    process.off("uncaughtExceptionMonitor", onUncaught);
+    process.off("uncaughtExceptionMonitor", onUncaught).off("warning", onWarning);
     file.close();
   }
 }

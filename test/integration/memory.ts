@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFile } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { dirUrl } from "../../src/dir-url.js";
@@ -12,6 +12,7 @@ import { labFor } from "../fixtures/host/lab-host.js";
 import { NOTHING_LEFT, ProxyHost } from "../fixtures/host/proxy-host.js";
 import { vmFolderFor } from "../fixtures/host/vm-folder.js";
 import { StandIn } from "../fixtures/vddk/stand-in.js";
+import { SMALL_POOL, testPool } from "../fixtures/xen/lab-pool.js";
 
 /*
  * The promise of docs/OPERATIONS.md: the daemon of a mount never takes more than 120 MB for itself, 64 MB for what is under
@@ -85,6 +86,16 @@ async function hostFor(t: Test, transport: Case["transport"]): Promise<{ host: P
   return { host: await ProxyHost.make(t, lab), lab };
 }
 
+/** Without the environment of the test: counting coverage takes memory, and users do not do it. */
+function environmentOf(host: ProxyHost, cacheBytes: number): string[] {
+  return [
+    `PATH=${process.env["PATH"] ?? ""}`,
+    `VMMOUNT_CONFIG=${host.configPath}`,
+    `VMMOUNT_CACHE_SIZE=${cacheBytes}`,
+    "VMMOUNT_PASSTHROUGH=off",
+  ];
+}
+
 for (const { cacheBytes, transport, driver = "kernel" } of CASES) {
   const title = `memory stays in its bound with ${cacheBytes / MIB} MiB of cache, ${transport}, ${driver} driver`;
   void t.test(title, async (t: Test) => {
@@ -92,13 +103,7 @@ for (const { cacheBytes, transport, driver = "kernel" } of CASES) {
     // Every byte is read, so that the small disks of the lab make the cache change hands many times.
     const mount = ["mount", "name:web01", host.mountPoint, "--json", "--allocation", "off", "--fuse-driver", driver];
     if (transport !== "file") mount.push("--transport", transport);
-    // Without the environment of the test: counting coverage takes memory, and users do not do it.
-    const environment = [
-      `PATH=${process.env["PATH"] ?? ""}`,
-      `VMMOUNT_CONFIG=${host.configPath}`,
-      `VMMOUNT_CACHE_SIZE=${cacheBytes}`,
-      "VMMOUNT_PASSTHROUGH=off",
-    ];
+    const environment = environmentOf(host, cacheBytes);
     if (transport === "nbdssl" && lab !== undefined) {
       const standIn = await StandIn.make(t, lab);
       environment.push(`VMMOUNT_VDDK_LIBDIR=${standIn.libdir}`);
@@ -134,4 +139,41 @@ for (const { cacheBytes, transport, driver = "kernel" } of CASES) {
     t.equal((await host.vmmount(["umount", host.mountPoint])).code, 0);
     t.same(await host.leftovers(), NOTHING_LEFT);
   });
+}
+
+/** Each lists the archive: it reads the heads of members and passes over the chunks, whose hashes are made all the same. */
+const FOUR_LIST =
+  'for n in 1 2 3 4; do tar -tf "$1" >/dev/null & all="$all $!"; done; for one in $all; do wait $one; done';
+
+for (const checksum of ["sha1", "xxhash"]) {
+  void t.test(
+    `memory stays in its bound while an archive of 512 MiB is listed and read, ${checksum}`,
+    async (t: Test) => {
+      const { lab } = await testPool(t, { profile: "8.3", init: { ...SMALL_POOL, dataBytes: 512 * MIB } });
+      const host = await ProxyHost.make(t, lab);
+      const cacheBytes = 8 * MIB;
+      const mount = [
+        "mount",
+        "name:web01",
+        host.mountPoint,
+        "--json",
+        "--allocation",
+        "off",
+        "--xva-checksum",
+        checksum,
+      ];
+      const ended = await run("env", ["-i", ...environmentOf(host, cacheBytes), process.execPath, PROGRAM, ...mount]);
+      t.equal(ended.code, 0, ended.stderr);
+      const { pid } = JSON.parse(ended.stdout) as SessionStatus;
+      const archive = join(host.mountPoint, "web01.xva");
+      t.ok((await stat(archive)).size > 512 * MIB, "with its zeros");
+      await shell(FOUR_LIST, archive);
+      await shell('cat "$1" >/dev/null', archive);
+      const { peak } = await memory(pid);
+      const bound = OWN_BYTES_MAX + UNDER_WAY_BYTES_MAX + cacheBytes;
+      t.ok(peak <= bound, `${Math.round(peak / 1e6)} MB at its peak, ${Math.round(bound / 1e6)} MB allowed`);
+      t.equal((await host.vmmount(["umount", host.mountPoint])).code, 0);
+      t.same(await host.leftovers(), NOTHING_LEFT);
+    },
+  );
 }

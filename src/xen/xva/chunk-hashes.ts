@@ -6,6 +6,8 @@ import { CHUNK_BYTES } from "./chunk-map.js";
 const HASHES_MAX = 65_536;
 /** Chunks of which parts have been read, 1 MiB each: a few readers that go forward, and what the kernel reads ahead. */
 const GATHERED_MAX = 4;
+/** Buffers in shared memory. V8 does not count them as garbage, so that none is ever dropped; who needs more has ordinary ones. */
+const SHARED_MAX = 8;
 
 export interface ChunkPlace {
   /** Place of the disk in the archive. */
@@ -20,6 +22,8 @@ interface Gathered {
   covered: (readonly [from: number, to: number])[];
   /** Reads under way that will bring more. */
   readonly underWay: Set<Promise<unknown>>;
+  /** Who still needs the buffer: reads under way, and the list of those gathered, or the hash after it. */
+  users: number;
 }
 
 /**
@@ -31,7 +35,9 @@ export class ChunkHashes {
   /** In the order of their last use. */
   readonly #known = new Map<number, Promise<string>>();
   readonly #gathered = new Map<number, Gathered>();
+  /** In shared memory, all of them. */
   readonly #spare: Buffer[] = [];
+  #shared = 0;
   #zeros: Promise<string> | undefined;
 
   constructor(checksum: Checksum) {
@@ -59,6 +65,7 @@ export class ChunkHashes {
       return;
     }
     gathered.underWay.add(reading);
+    gathered.users++;
     try {
       await reading;
       gathered.data.set(into, from);
@@ -66,6 +73,7 @@ export class ChunkHashes {
       this.#finish(key, gathered, place.chunkBytes);
     } finally {
       gathered.underWay.delete(reading);
+      this.#leave(gathered);
     }
   }
 
@@ -83,27 +91,29 @@ export class ChunkHashes {
       return await known;
     }
     const data = this.#buffer();
-    const chunk = data.subarray(0, place.chunkBytes);
-    await load(chunk);
-    const hash = this.#checksum.of(chunk);
-    this.#keep(key, hash);
-    const text = await hash;
-    this.#giveBack(data);
-    return text;
+    try {
+      const chunk = data.subarray(0, place.chunkBytes);
+      await load(chunk);
+      const hash = this.#checksum.of(chunk);
+      this.#keep(key, hash);
+      return await hash;
+    } finally {
+      this.#giveBack(data);
+    }
   }
 
   clear(): void {
     this.#known.clear();
-    this.#gathered.clear();
+    for (const key of [...this.#gathered.keys()]) this.#drop(key);
+    this.#shared -= this.#spare.length;
     this.#spare.length = 0;
   }
 
   #begin(key: number): void {
     const data = this.#buffer();
-    this.#gathered.set(key, { data, covered: [], underWay: new Set() });
+    this.#gathered.set(key, { data, covered: [], underWay: new Set(), users: 1 });
     const [oldest] = this.#gathered.keys();
-    // Its buffer is not given back: reads under way still write into it.
-    if (this.#gathered.size > GATHERED_MAX && oldest !== undefined) this.#gathered.delete(oldest);
+    if (this.#gathered.size > GATHERED_MAX && oldest !== undefined) this.#drop(oldest);
   }
 
   #finish(key: number, gathered: Gathered, chunkBytes: number): void {
@@ -115,12 +125,24 @@ export class ChunkHashes {
     this.#keep(key, hash);
     hash.then(
       () => {
-        if (gathered.underWay.size === 0) this.#giveBack(gathered.data);
+        this.#leave(gathered);
       },
       () => {
         this.#known.delete(key);
+        this.#leave(gathered);
       },
     );
+  }
+
+  #drop(key: number): void {
+    const gathered = this.#gathered.get(key);
+    this.#gathered.delete(key);
+    if (gathered !== undefined) this.#leave(gathered);
+  }
+
+  /** Reads under way may still write into it. */
+  #leave(gathered: Gathered): void {
+    if (--gathered.users === 0) this.#giveBack(gathered.data);
   }
 
   #keep(key: number, hash: Promise<string>): void {
@@ -132,11 +154,15 @@ export class ChunkHashes {
 
   /** Shared with the thread that hashes. */
   #buffer(): Buffer {
-    return this.#spare.pop() ?? Buffer.from(new SharedArrayBuffer(CHUNK_BYTES));
+    const spare = this.#spare.pop();
+    if (spare !== undefined) return spare;
+    if (this.#shared === SHARED_MAX) return Buffer.allocUnsafeSlow(CHUNK_BYTES);
+    this.#shared++;
+    return Buffer.from(new SharedArrayBuffer(CHUNK_BYTES));
   }
 
   #giveBack(data: Buffer): void {
-    if (this.#spare.length < GATHERED_MAX) this.#spare.push(data);
+    if (data.buffer instanceof SharedArrayBuffer) this.#spare.push(data);
   }
 }
 

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { Worker } from "node:worker_threads";
+import { errorChain } from "../../errors.js";
 
 /** Of JavaScript's young objects: the thread makes some hundred bytes for each MiB that it hashes. */
 const YOUNG_MIB_MAX = 4;
@@ -15,7 +16,7 @@ parentPort.on("message", ({ id, data }) => {
 
 interface Job {
   readonly data: Uint8Array;
-  readonly done: (hash: string) => void;
+  readonly done: (hash: string | Promise<string>) => void;
 }
 
 interface Answer {
@@ -25,7 +26,7 @@ interface Answer {
 
 /**
  * SHA-1 on a thread of its own, of data in shared memory: nothing is copied on the way there, and reading goes on meanwhile.
- * The thread starts with the first data. It keeps no process alive, and when it dies its work is done on this thread.
+ * The thread starts with the first data. It keeps no process alive, and when it dies its work is done on this thread, with a warning of Node's.
  */
 export class HashThread {
   #thread: Worker | "not yet" | "gone" = "not yet";
@@ -38,7 +39,7 @@ export class HashThread {
    */
   async sha1(data: Uint8Array): Promise<string> {
     const thread = data.buffer instanceof SharedArrayBuffer ? this.#started() : undefined;
-    if (thread === undefined) return sha1Here(data);
+    if (thread === undefined) return await sha1Here(data);
     return await new Promise((done) => {
       const id = ++this.#lastId;
       this.#jobs.set(id, { data, done });
@@ -60,9 +61,9 @@ export class HashThread {
     try {
       this.#thread = this.#start();
       return this.#thread;
-    } catch {
-      // No thread to be had (a limit of tasks): slower, and nothing else.
-      this.#thread = "gone";
+    } catch (error) {
+      // A limit of tasks, say.
+      this.#died(error);
       return undefined;
     }
   }
@@ -70,10 +71,12 @@ export class HashThread {
   #start(): Worker {
     const options = { eval: true, name: "sha1", execArgv: [], env: {}, stdin: false };
     const thread = new Worker(PROGRAM, { ...options, resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MIB_MAX } });
-    const gone = (): void => {
-      this.#gone();
-    };
-    thread.on("error", gone).on("exit", gone);
+    thread.on("error", (error) => {
+      this.#died(error);
+    });
+    thread.on("exit", (code) => {
+      this.#died(new Error(`it ended with ${code}`));
+    });
     thread.on("message", ({ id, hash }: Answer) => {
       const job = this.#jobs.get(id);
       this.#jobs.delete(id);
@@ -81,6 +84,14 @@ export class HashThread {
       job?.done(hash);
     });
     return thread;
+  }
+
+  #died(error: unknown): void {
+    if (this.#thread === "gone") return;
+    process.emitWarning(
+      `Archives are read more slowly from now on, there is no thread for SHA-1: ${errorChain(error)}`,
+    );
+    this.#gone();
   }
 
   #gone(): void {
@@ -91,6 +102,7 @@ export class HashThread {
   }
 }
 
-function sha1Here(data: Uint8Array): string {
+// eslint-disable-next-line @typescript-eslint/require-await -- what it throws is a rejection
+async function sha1Here(data: Uint8Array): Promise<string> {
   return createHash("sha1").update(data).digest("hex");
 }

@@ -1,4 +1,7 @@
 import { createHash, randomBytes } from "node:crypto";
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
+import { once } from "node:events";
+import type { Worker } from "node:worker_threads";
 import t from "tap";
 import { HashThread } from "../../../../src/xen/xva/hash-thread.js";
 
@@ -41,7 +44,7 @@ await t.test("this thread goes on while the other one hashes", async (t) => {
   t.ok(ticks > 0, "timers came");
 });
 
-await t.test("when the thread dies, nobody waits for it, now or later", async (t) => {
+await t.test("once it is closed, nobody waits for it, now or later", async (t) => {
   const thread = new HashThread();
   const all = Array.from({ length: 20 }, () => shared(MIB));
   const hashes = all.map((data) => thread.sha1(data));
@@ -51,3 +54,29 @@ await t.test("when the thread dies, nobody waits for it, now or later", async (t
   t.equal(await thread.sha1(later), expected(later), "what comes later");
   await thread.close();
 });
+
+for (const [how, end] of [
+  ["is ended", (worker: Worker) => void worker.terminate()],
+  ["fails", (worker: Worker) => { worker.postMessage(null); }],
+] as const) {
+  await t.test(`a thread that ${how} leaves nobody waiting, and a warning`, async (t) => {
+    const warned = once(process, "warning");
+    const workers: Worker[] = [];
+    const onThread = (message: unknown): void => {
+      workers.push((message as { worker: Worker }).worker);
+    };
+    subscribe("worker_threads", onThread);
+    t.teardown(() => unsubscribe("worker_threads", onThread));
+    const thread = new HashThread();
+    t.teardown(() => thread.close());
+    const first = shared(MIB);
+    t.equal(await thread.sha1(first), expected(first));
+    t.equal(workers.length, 1);
+    end(workers[0]!);
+    const all = Array.from({ length: 20 }, () => shared(MIB));
+    t.same(await Promise.all(all.map((data) => thread.sha1(data))), all.map(expected), "what was under way");
+    t.match(String(((await warned) as Error[])[0]), /no thread for SHA-1/);
+    const later = shared(MIB);
+    t.equal(await thread.sha1(later), expected(later), "what comes later");
+  });
+}
