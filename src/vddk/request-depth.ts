@@ -1,4 +1,4 @@
-/** A refusal that follows a rise doubles the wait for the next one, up to this many times the first. */
+/** A refusal soon after a rise doubles the wait for the next one, up to this many times the first. */
 const WAIT_FACTOR_MAX = 16;
 
 /**
@@ -28,18 +28,23 @@ export class RequestDepth {
 
   lower(): void {
     this.#value = Math.max(1, Math.floor(this.#value / 2));
-    if (this.#hasRisen) this.#waitFactor = Math.min(WAIT_FACTOR_MAX, this.#waitFactor * 2);
+    if (this.#hasRisen) this.#waitFactor = this.#hasWaited() ? 1 : Math.min(WAIT_FACTOR_MAX, this.#waitFactor * 2);
     this.#hasRisen = false;
     this.#changedAtMs = this.#now();
   }
 
   /** One more, when it is time for that. @returns whether it is more */
   rise(): boolean {
-    if (this.#value === this.#max) return false;
-    if (this.#now() - this.#changedAtMs < this.#riseAfterMs * this.#waitFactor) return false;
+    if (this.#value === this.#max || !this.#hasWaited()) return false;
+    // The last one was not refused all this time.
+    if (this.#hasRisen) this.#waitFactor = 1;
     this.#value++;
     this.#hasRisen = true;
     this.#changedAtMs = this.#now();
     return true;
+  }
+
+  #hasWaited(): boolean {
+    return this.#now() - this.#changedAtMs >= this.#riseAfterMs * this.#waitFactor;
   }
 }

@@ -1,4 +1,4 @@
-import { ftruncateSync } from "node:fs";
+import { closeSync, ftruncateSync } from "node:fs";
 import koffi from "koffi";
 import { errorChain } from "../errors.js";
 import type { Logger } from "../log.js";
@@ -24,8 +24,13 @@ function createSharedMemory(length: number): SharedMemory {
   const create = koffi.load(null).func("int memfd_create(const char *name, unsigned int flags)");
   const fd = create("vmmount", MFD_CLOEXEC) as number;
   if (fd < 0) throw new Error(`memfd_create: errno ${koffi.errno()}`);
-  ftruncateSync(fd, length);
-  return { fd, bytes: mapSharedMemory(fd, length) };
+  try {
+    ftruncateSync(fd, length);
+    return { fd, bytes: mapSharedMemory(fd, length) };
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
 }
 
 /** @throws Error */

@@ -202,8 +202,11 @@ export class VddkDisk implements ServedDisk {
   }
 
   #askLess(code: number | undefined): void {
-    if (code === undefined || !TOO_MUCH.includes(code) || this.#depth.value === 1) return;
+    if (code === undefined || !TOO_MUCH.includes(code)) return;
+    const before = this.#depth.value;
+    // Also of one at a time: who refuses even that is not asked for more yet.
     this.#depth.lower();
+    if (this.#depth.value === before) return;
     this.#parts.note(
       "warn",
       `"${this.#request.path}" is read with ${this.#depth.value} requests at a time from now on`,

@@ -82,6 +82,17 @@ void t.test("a host that had no memory left is asked for as much again after a w
   t.equal(content[0], 7);
 });
 
+void t.test("a host that refuses one request at a time is not asked for two", async (t) => {
+  const at = await stage(t, [], { riseAfterMs: 1_500 });
+  const source = await at.open();
+  for (const began = performance.now(); performance.now() - began < 4_000;) {
+    await at.rules.set(["fail_read=2@1"]);
+    await t.rejects(source.read(new Uint8Array(512), bytes(0), { signal }));
+  }
+  t.match(at.log(), /is read with 1 requests at a time from now on/);
+  t.notMatch(at.log(), /at a time again/);
+});
+
 void t.test("a disk gets as many requests at a time as the configuration has buffers for", async (t) => {
   for (const [config, most] of [
     ["", 4],

@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
@@ -29,4 +30,13 @@ await t.test("no file, and one that cannot be read, are the library's own defaul
   t.equal(await requestBuffersOf(path), 4);
   writeFileSync(path, "vixDiskLib.nfcAio.Session.BufCount=7\n");
   t.equal(await requestBuffersOf(path), 7);
+});
+
+await t.test("nobody waits for a pipe, or for the end of a device", { timeout: 5_000 }, async (t) => {
+  const path = join(scratch(t), "pipe");
+  spawnSync("mkfifo", [path]);
+  t.equal(await requestBuffersOf(path), 4);
+  const before = process.memoryUsage().rss;
+  t.equal(await requestBuffersOf("/dev/zero"), 4);
+  t.ok(process.memoryUsage().rss - before < 64 * 1024 * 1024);
 });

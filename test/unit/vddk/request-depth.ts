@@ -63,3 +63,25 @@ await t.test("refusals in a row, before it has risen, are one refusal", (t) => {
   t.equal(of.value, 3);
   t.end();
 });
+
+await t.test("once a rise was not refused, waits are as short as the first again", (t) => {
+  const { depth: of, wait } = depth(4);
+  of.lower();
+  wait(RISE_AFTER_MS);
+  t.equal(of.rise(), true);
+  of.lower();
+  t.equal(of.value, 1);
+  wait(RISE_AFTER_MS);
+  t.equal(of.rise(), false, "refused at once: twice as long");
+  wait(RISE_AFTER_MS);
+  t.equal(of.rise(), true);
+  wait(2 * RISE_AFTER_MS);
+  t.equal(of.rise(), true, "the longer wait once more, since nobody knew");
+  wait(RISE_AFTER_MS);
+  t.equal(of.rise(), true, "it held");
+  wait(RISE_AFTER_MS);
+  of.lower();
+  wait(RISE_AFTER_MS);
+  t.equal(of.rise(), true, "a refusal much later is a new one");
+  t.end();
+});
