@@ -240,7 +240,7 @@ interface Planned extends Row {
 function rows(): Planned[] {
   return MODES.flatMap((mode, first) => [
     ...agents.map((agent, index): Planned => {
-      const ending = endings[(index + 2 * first) % endings.length]!;
+      const ending = endings[(index + 5 * first) % endings.length]!;
       return { mode, release: "8.0", agent, ending, isSampled: (first + index) % 3 === 0 };
     }),
     { mode, release: "6.5", agent: agents[first]!, ending: endings[first]!, isSampled: true },

@@ -57,7 +57,12 @@ await t.test("once it is closed, nobody waits for it, now or later", async (t) =
 
 for (const [how, end] of [
   ["is ended", (worker: Worker) => void worker.terminate()],
-  ["fails", (worker: Worker) => { worker.postMessage(null); }],
+  [
+    "fails",
+    (worker: Worker) => {
+      worker.postMessage(null);
+    },
+  ],
 ] as const) {
   await t.test(`a thread that ${how} leaves nobody waiting, and a warning`, async (t) => {
     const warned = once(process, "warning");
