@@ -1,10 +1,11 @@
 import koffi from "koffi";
-import { DiskIoError } from "../errors.js";
+import { AuthError, DiskIoError, MissingCapabilityError } from "../errors.js";
 import { ALLOCATION } from "../nbd/protocol.js";
 import type { AllocationExtent } from "../nbd/transmission.js";
 import { bytes, type Bytes, bytesToSectors, SECTOR_BYTES, type Sectors, sectors } from "../units.js";
 import { Block, BLOCK_LIST_HEAD_BYTES } from "./layouts.js";
 import type { Pointer, Vddk } from "./library.js";
+import { blamesLogin, vixCodeOf } from "./vix-error.js";
 
 /** VIXDISKLIB_MIN_CHUNK_SIZE: allocation is told in units of 64 KiB and not finer. */
 const CHUNK = 128;
@@ -44,7 +45,7 @@ export class AllocatedBlocks {
       await blocks.#ask(handle, sectors(0), sectors(CHUNK));
       return blocks;
     } catch (error) {
-      if (error instanceof DiskIoError) return undefined;
+      if (isAboutHolesOnly(error)) return undefined;
       throw error;
     }
   }
@@ -89,6 +90,12 @@ export class AllocatedBlocks {
       this.#vddk.call("FreeBlockList", list);
     }
   }
+}
+
+/** The disk is open: what cannot be told ("not supported"), or not to this account, may be read all the same. A lost login is another thing. */
+function isAboutHolesOnly(error: unknown): boolean {
+  if (error instanceof AuthError) return !blamesLogin(vixCodeOf(error), "has worked");
+  return error instanceof DiskIoError || error instanceof MissingCapabilityError;
 }
 
 /** @returns undefined for more blocks than there can be */

@@ -10,6 +10,11 @@ import { rememberVixCode } from "./vix-error.js";
 
 /** Loading some dozen libraries and connecting; a host that is silent for longer hangs. */
 const ANSWER_MS_MAX = 120_000;
+/**
+ * How often a host that is asked nothing else must show that it lives. Reads of one that is stopped, or hangs in a call of the library's,
+ * fail by their own limit, but only its end makes room for another one.
+ */
+const ALIVE_EVERY_MS = 60_000;
 /** Closing disks and leaving the server; a host that takes longer is killed. */
 const END_MS_MAX = 20_000;
 /** For what is left in the pipes of a dead host; what the library had started may hold them open for ever. */
@@ -28,6 +33,8 @@ export interface HostProcessParts {
   /** A folder that makeLibraryPath has made. */
   readonly libraryPath: string;
   readonly logger: Logger;
+  /** Shorter in tests. */
+  readonly limits?: { readonly aliveEveryMs: number; readonly answerMs: number };
 }
 
 /** The process that has VMware's library in it; one question at a time. */
@@ -38,6 +45,8 @@ export class HostProcess {
   onReopened: ((turn: number, failure: VmmountError | undefined) => void) | undefined;
   readonly #child: ChildProcess;
   readonly #logger: Logger;
+  readonly #answerMs: number;
+  readonly #alive: NodeJS.Timeout;
   #waiting: { readonly resolve: (answer: Answer) => void; readonly reject: (error: Error) => void } | undefined;
   #line: Promise<unknown> = Promise.resolve();
   /** The last words on stderr: of a panic, the reason. */
@@ -47,9 +56,13 @@ export class HostProcess {
   /** What the library says may name them. */
   readonly #secrets = new SecretTexts();
 
-  private constructor(child: ChildProcess, logger: Logger) {
+  private constructor(child: ChildProcess, { logger, limits }: HostProcessParts) {
     this.#child = child;
     this.#logger = logger;
+    this.#answerMs = limits?.answerMs ?? ANSWER_MS_MAX;
+    this.#alive = setInterval(() => {
+      if (this.#waiting === undefined) this.#ask({ type: "alive" }).catch(() => undefined);
+    }, limits?.aliveEveryMs ?? ALIVE_EVERY_MS).unref();
     child.on("message", (message) => {
       this.#heard(message as FromHost);
     });
@@ -74,7 +87,7 @@ export class HostProcess {
 
   /** @param program the one that runs as the host when its first argument is "vddk-host": this one */
   static start(program: string, { socket }: HostRequest, parts: HostProcessParts): HostProcess {
-    const { memory, libraryPath, logger } = parts;
+    const { memory, libraryPath } = parts;
     const { LD_LIBRARY_PATH: before } = process.env;
     // The socket is for people who look at the process table.
     const child = spawn(process.execPath, [...process.execArgv, program, "vddk-host", socket], {
@@ -87,7 +100,7 @@ export class HostProcess {
         LD_LIBRARY_PATH: before === undefined || before === "" ? libraryPath : `${libraryPath}:${before}`,
       },
     });
-    return new HostProcess(child, logger);
+    return new HostProcess(child, parts);
   }
 
   get pid(): number | undefined {
@@ -186,9 +199,9 @@ export class HostProcess {
   async #askNow(message: ToHost): Promise<Answer> {
     if (this.#isOver) throw new UnreachableError("the VDDK host has ended");
     const timer = setTimeout(() => {
-      this.#lastWords = `no answer to "${message.type}" within ${ANSWER_MS_MAX / 1000} s`;
+      this.#lastWords = `no answer to "${message.type}" within ${this.#answerMs / 1000} s`;
       this.kill();
-    }, ANSWER_MS_MAX);
+    }, this.#answerMs);
     try {
       const answer = await new Promise<Answer>((resolve, reject) => {
         this.#waiting = { resolve, reject };
@@ -213,6 +226,7 @@ export class HostProcess {
 
   #over(reason: string, resolve: (value: { readonly reason: string }) => void): void {
     this.#isOver = true;
+    clearInterval(this.#alive);
     const error: VmmountError = new UnreachableError(`The VDDK host ended: ${reason}`);
     this.#waiting?.reject(error);
     resolve({ reason });

@@ -60,6 +60,7 @@ export type ToHost =
   | { readonly type: "access"; readonly what: "prepare" | "end"; readonly identity: string }
   | { readonly type: "login"; readonly login: VddkLogin }
   | { readonly type: "clean" }
+  | { readonly type: "alive" }
   | { readonly type: "close" }
   | { readonly type: "end" };
 

@@ -80,6 +80,8 @@ async function answerTo(asked: ToHost, host: Host | undefined): Promise<FromHost
     case "clean":
       host.cleanUp();
       return { type: "done" };
+    case "alive":
+      return { type: "done" };
     case "close":
       await host.close();
       return { type: "done" };

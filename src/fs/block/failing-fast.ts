@@ -1,5 +1,5 @@
 import type { BlockSource } from "../../block-source.js";
-import { unwrapAbort } from "../../errors.js";
+import { DiskIoError, unwrapAbort } from "../../errors.js";
 import { filtered } from "./filter.js";
 
 /**
@@ -14,31 +14,43 @@ export interface FailingFastOptions {
   readonly now?: () => number;
 }
 
+interface Failure {
+  readonly error: unknown;
+  /** Bytes that were asked for. */
+  readonly length: number;
+  readonly until: number;
+}
+
 /** Answers the repetition of a read that has just failed for good with the same failure, without asking `below`. */
 export function failingFast(
   below: BlockSource,
   { now = () => performance.now() }: FailingFastOptions = {},
 ): BlockSource {
-  const failures = new Map<number, { readonly error: unknown; readonly until: number }>();
+  const failures = new Map<number, Failure>();
   return filtered(below, {
     read: async (into, at, options) => {
       const known = failures.get(at);
-      if (known !== undefined && now() < known.until) {
+      if (known !== undefined && now() < known.until && isSame(known, into.length)) {
         options.signal.throwIfAborted();
         throw known.error;
       }
       try {
         await below.read(into, at, options);
-        failures.delete(at);
+        if (known === undefined || into.length >= known.length) failures.delete(at);
       } catch (thrown) {
         // Who gave up says nothing about the disk.
         if (!options.signal.aborted) {
           const time = now();
           for (const [old, { until }] of failures) if (until <= time) failures.delete(old);
-          failures.set(at, { error: unwrapAbort(thrown), until: time + REMEMBERED_MS });
+          failures.set(at, { error: unwrapAbort(thrown), length: into.length, until: time + REMEMBERED_MS });
         }
         throw thrown;
       }
     },
   });
+}
+
+/** A shorter read may end before the place on the disk that cannot be read; a server that is gone does not answer it either. */
+function isSame({ error, length }: Failure, asked: number): boolean {
+  return asked >= length || !(error instanceof DiskIoError);
 }

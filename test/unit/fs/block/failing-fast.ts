@@ -1,5 +1,5 @@
 import t from "tap";
-import { DiskIoError } from "../../../../src/errors.js";
+import { DiskIoError, UnreachableError } from "../../../../src/errors.js";
 import { failingFast } from "../../../../src/fs/block/failing-fast.js";
 import { filtered } from "../../../../src/fs/block/filter.js";
 import { bytes } from "../../../../src/units.js";
@@ -47,4 +47,28 @@ void t.test("a reader that gave up leaves nothing behind", async (t) => {
   state.broken = false;
   await source.read(block, bytes(0), { signal });
   t.equal(state.reads, 2);
+});
+
+void t.test("a shorter read is tried where the disk failed, since it may end before that place", async (t) => {
+  const memory = memorySource(patternBytes(4096));
+  let failure: Error = new DiskIoError("a bad sector");
+  let reads = 0;
+  const below = filtered(memory, {
+    read: async (into, at, options) => {
+      reads++;
+      if (into.length > 512) throw failure;
+      await memory.read(into, at, options);
+    },
+  });
+  const source = failingFast(below);
+  const long = new Uint8Array(2048);
+  await t.rejects(source.read(long, bytes(0), { signal }), { message: "a bad sector" });
+  await source.read(block, bytes(0), { signal });
+  t.same(block, patternBytes(4096).subarray(0, 512));
+  await t.rejects(source.read(long, bytes(0), { signal }), { message: "a bad sector" });
+  t.equal(reads, 2, "the long one is remembered beside the short one");
+  failure = new UnreachableError("nobody answers");
+  await t.rejects(source.read(long, bytes(1024), { signal }), { message: "nobody answers" });
+  await t.rejects(source.read(block, bytes(1024), { signal }), { message: "nobody answers" });
+  t.equal(reads, 3, "a server that is gone is not asked for less");
 });
