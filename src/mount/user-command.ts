@@ -48,9 +48,20 @@ export async function runUserCommand(command: UserCommand): Promise<string | und
   for (const stream of [child.stdout, child.stderr]) if (stream !== null) lines.follow(stream);
   let why: string | undefined;
   let killed: Promise<void> | undefined;
+  let leave: () => void = () => undefined;
+  const left = new Promise<undefined>((resolve) => {
+    leave = () => {
+      resolve(undefined);
+    };
+  });
   const stop = (reason: string): void => {
     why ??= reason;
-    killed ??= endGroup(child);
+    killed ??= endGroup(child).then((isEnded) => {
+      if (isEnded) return;
+      why = "did not end in time, runs as another user, and goes on";
+      abandon(child);
+      leave();
+    });
   };
   const onAbort = (): void => {
     stop("was stopped");
@@ -63,7 +74,7 @@ export async function runUserCommand(command: UserCommand): Promise<string | und
           stop(`took longer than ${timeoutMs / 1000} s and was killed`);
         }, timeoutMs);
   try {
-    const ended = await endOf(child);
+    const ended = await Promise.race([endOf(child), left]);
     await killed;
     return why ?? ended;
   } finally {
@@ -82,8 +93,7 @@ function endOf(child: ChildProcess): Promise<string | undefined> {
     child.once("exit", (code, by) => {
       const ended = code === 0 ? undefined : by === null ? `ended with exit code ${code ?? "?"}` : `was ended by ${by}`;
       const drained = setTimeout(() => {
-        child.stdout?.destroy();
-        child.stderr?.destroy();
+        abandon(child);
         resolve(ended);
       }, DRAIN_MS);
       child.once("close", () => {
@@ -94,27 +104,35 @@ function endOf(child: ChildProcess): Promise<string | undefined> {
   });
 }
 
-/** Ends the command and all that it has begun: they may tidy up first, for a while. */
-async function endGroup({ pid, exitCode, signalCode }: ChildProcess): Promise<void> {
+/**
+ * Ends the command and all that it has begun: they may tidy up first, for a while.
+ * @returns false when all that is left of it runs as another user (sudo), who takes no signal of ours
+ */
+async function endGroup({ pid, exitCode, signalCode }: ChildProcess): Promise<boolean> {
   // After its end the number of its group may be another's.
-  if (pid === undefined || exitCode !== null || signalCode !== null) return;
-  let isThere = signalGroup(pid, "SIGTERM");
-  for (const end = performance.now() + TERM_WAIT_MS; isThere && performance.now() < end;) {
+  if (pid === undefined || exitCode !== null || signalCode !== null) return true;
+  let group = signalGroup(pid, "SIGTERM");
+  for (const end = performance.now() + TERM_WAIT_MS; group !== "gone" && performance.now() < end;) {
     await delay(GROUP_POLL_MS);
-    isThere = signalGroup(pid, 0);
+    group = signalGroup(pid, 0);
   }
-  if (isThere) signalGroup(pid, "SIGKILL");
+  return group === "gone" || signalGroup(pid, "SIGKILL") !== "not ours";
 }
 
-/** @returns whether the group has anybody in it */
-function signalGroup(pid: number, signal: NodeJS.Signals | 0): boolean {
+/** What the signal met: "not ours" when nobody of the group may be sent one. */
+function signalGroup(pid: number, signal: NodeJS.Signals | 0): "told" | "gone" | "not ours" {
   try {
     process.kill(-pid, signal);
-    return true;
+    return "told";
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
-    return false;
+    return (error as NodeJS.ErrnoException).code === "ESRCH" ? "gone" : "not ours";
   }
+}
+
+function abandon(child: ChildProcess): void {
+  child.stdout?.destroy();
+  child.stderr?.destroy();
+  child.unref();
 }
 
 /** Ours without what is for daemons alone, and without where passwords are; a value cannot hold a zero character. */

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, chownSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { chmodSync, chownSync, copyFileSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import type { SessionStatus } from "../../src/mount/control-protocol.js";
@@ -180,3 +180,25 @@ void t.test("a runtime directory that somebody else made first is refused", { sk
   t.match(refused.stderr, /belongs to user 1\b/);
   t.strictSame(await lab.snapshots("web01"), []);
 });
+
+void t.test(
+  "a hook that runs as root by sudo and never ends is given up, and no snapshot is made",
+  { skip },
+  async (t) => {
+    const { user, lab } = await userWithLab(t);
+    const sudo = join(user.home, "sudo");
+    copyFileSync("/usr/bin/setpriv", sudo);
+    chmodSync(sudo, 0o4755);
+    const pidFile = join(t.testdir({}), "pid");
+    const hook = `exec ${sudo} --reuid 0 sh -c 'echo $$ > ${pidFile}; exec sleep 300'`;
+    const ended = await user.vmmount(["mount", "name:web01", user.mountPoint, "--before-snapshot", hook], {
+      VMMOUNT_HOOKS_TIMEOUT: "1s",
+    });
+    process.kill(Number(readFileSync(pidFile, "utf8")), "SIGKILL");
+    t.equal(ended.code, 71, ended.stderr);
+    t.match(ended.stderr, /did not end in time, runs as another user, and goes on/);
+    t.strictSame(await lab.snapshots("web01"), []);
+    t.strictSame(await user.mounts(), []);
+    t.strictSame(await user.daemons(), []);
+  },
+);
