@@ -11,23 +11,34 @@ const Completion = koffi.proto("void VixDiskLibCompletionCB(uintptr_t data, uint
  */
 export class Completions {
   readonly pointer: Pointer;
-  readonly #waiting = new Map<number, (error: VixError) => void>();
+  /** The oldest first. */
+  readonly #waiting = new Map<number, { readonly sinceMs: number; readonly resolve: (error: VixError) => void }>();
+  readonly #now: () => number;
   #next = 1;
 
-  constructor() {
+  /** @param now milliseconds of a clock that never goes back */
+  constructor(now: () => number = () => performance.now()) {
+    this.#now = now;
     this.pointer = koffi.register((data: number | bigint, result: number | bigint) => {
       const key = Number(data);
       const waiting = this.#waiting.get(key);
       this.#waiting.delete(key);
-      waiting?.(vixError(result));
+      waiting?.resolve(vixError(result));
     }, koffi.pointer(Completion));
   }
 
   /** @returns the number to hand to the library, and what it says at the end */
   expect(): { readonly key: number; readonly completed: Promise<VixError> } {
     const key = this.#next++;
-    const completed = new Promise<VixError>((resolve) => this.#waiting.set(key, resolve));
+    const sinceMs = this.#now();
+    const completed = new Promise<VixError>((resolve) => this.#waiting.set(key, { sinceMs, resolve }));
     return { key, completed };
+  }
+
+  /** For how long the oldest request has been under way, in milliseconds. */
+  get oldestMs(): number {
+    const [oldest] = this.#waiting.values();
+    return oldest === undefined ? 0 : this.#now() - oldest.sinceMs;
   }
 
   /** The library did not take the request. */

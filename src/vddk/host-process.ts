@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
-import { MissingCapabilityError, RemoteError, UnreachableError, type VmmountError } from "../errors.js";
+import { errorChain, MissingCapabilityError, RemoteError, UnreachableError, type VmmountError } from "../errors.js";
 import { type Logger, SecretTexts } from "../log.js";
 import { printable } from "../printable.js";
 import type { VddkLogin } from "./connection-params.js";
@@ -61,7 +61,12 @@ export class HostProcess {
     this.#logger = logger;
     this.#answerMs = limits?.answerMs ?? ANSWER_MS_MAX;
     this.#alive = setInterval(() => {
-      if (this.#waiting === undefined) this.#ask({ type: "alive" }).catch(() => undefined);
+      if (this.#waiting !== undefined) return;
+      this.#ask({ type: "alive" }).catch((error: unknown) => {
+        if (this.#isOver) return;
+        this.#lastWords = errorChain(error);
+        this.kill();
+      });
     }, limits?.aliveEveryMs ?? ALIVE_EVERY_MS).unref();
     child.on("message", (message) => {
       this.#heard(message as FromHost);
@@ -162,6 +167,7 @@ export class HostProcess {
     const timer = setTimeout(() => {
       this.kill();
     }, END_MS_MAX);
+    clearInterval(this.#alive);
     await this.#ask({ type: "end" }).catch(() => undefined);
     await this.ended;
     clearTimeout(timer);

@@ -1,6 +1,6 @@
 import { rm } from "node:fs/promises";
 import { dirname } from "node:path";
-import { errorChain, errorFacts, UsageError, VmmountError } from "../errors.js";
+import { errorChain, errorFacts, UnreachableError, UsageError, VmmountError } from "../errors.js";
 import { silentLogger } from "../log.js";
 import { NbdServer } from "../nbd/server/nbd-server.js";
 import type { ServedDisk } from "../nbd/server/served-disk.js";
@@ -25,6 +25,8 @@ import { vixCodeOf } from "./vix-error.js";
 
 /** Closing disks and leaving the server, as long as the daemon would wait for it. */
 const END_MS_MAX = 20_000;
+/** The library repeats by itself what the network lost; what takes longer than that is not coming any more. */
+const COMPLETION_MS_MAX = 300_000;
 
 /**
  * The VDDK host: a process that has nothing but the library in it, and serves its disks as NBD. VMware's library may end the
@@ -81,6 +83,7 @@ async function answerTo(asked: ToHost, host: Host | undefined): Promise<FromHost
       host.cleanUp();
       return { type: "done" };
     case "alive":
+      host.alive();
       return { type: "done" };
     case "close":
       await host.close();
@@ -206,6 +209,16 @@ class Host {
     if (what === "prepare") this.#prepared = identity;
     this.#vddk.check(`Cannot ${what} access to the VM`, this.#vddk.call(name, this.#params.pointer, identity));
     if (what === "end") this.#prepared = undefined;
+  }
+
+  /**
+   * A handle with a request under way can be neither closed nor opened anew: only another process helps.
+   * @throws UnreachableError when the library has forgotten one
+   */
+  alive(): void {
+    const ms = this.#parts.completions.oldestMs;
+    if (ms > COMPLETION_MS_MAX)
+      throw new UnreachableError(`VDDK has not completed a request for ${Math.round(ms / 1000)} s`);
   }
 
   /** The disks and whoever reads them; the library stays. */
