@@ -8,6 +8,9 @@ import { Receiver } from "./receiver.js";
 /** As much as a unix socket holds; one read(2) then empties it. */
 const RECEIVE_BYTES = 256 * 1024;
 
+/** In the time of a stall. */
+const LOOKS = 4;
+
 export interface ChannelOptions {
   readonly connectMs: number;
   readonly signal: AbortSignal;
@@ -20,6 +23,7 @@ export class Channel {
   #socket: Socket;
   #failure: VmmountError | undefined;
   #onFailure: ((error: VmmountError) => void) | undefined;
+  #hasReceived = false;
 
   private constructor(target: NbdTarget, onread: "own buffer" | "stream") {
     this.#target = target;
@@ -125,6 +129,22 @@ export class Channel {
     this.#socket.setTimeout(stallMs, listener);
   }
 
+  /**
+   * Calls `listener` after some more than `stallMs` in which something was owed and not a byte came, whatever was sent: a
+   * server that is gone takes requests for long. Looks are counted, not time, which goes on while this process is stopped.
+   */
+  onSilence(stallMs: number, isOwed: () => boolean, listener: () => void): void {
+    let silentLooks = 0;
+    const timer = setInterval(() => {
+      silentLooks = this.#hasReceived || !isOwed() ? 0 : silentLooks + 1;
+      this.#hasReceived = false;
+      if (silentLooks > LOOKS) listener();
+    }, stallMs / LOOKS).unref();
+    this.#socket.once("close", () => {
+      clearInterval(timer);
+    });
+  }
+
   destroy(error: VmmountError): void {
     this.#fail(error);
     this.#socket.destroy();
@@ -171,6 +191,7 @@ export class Channel {
   }
 
   #received(chunk: Uint8Array): void {
+    this.#hasReceived = true;
     try {
       this.receiver.push(chunk);
     } catch (error) {

@@ -93,10 +93,14 @@ export class Transmission {
         resolve();
       });
     });
-    channel.onStall(stallMs, () => {
+    const onStall = (): void => {
       if (this.#pending.size === 0) return;
       channel.destroy(new DiskIoError(`no sign of the server for ${stallMs / 1000} s`, { retryable: true }));
-    });
+    };
+    channel.onStall(stallMs, onStall);
+    // While data to write are on their way, that they go is the sign.
+    const writes = (): boolean => [...this.#pending.values()].some(({ command }) => command === COMMAND.WRITE);
+    channel.onSilence(stallMs, () => this.#pending.size > 0 && !writes(), onStall);
     this.#nextReply();
   }
 

@@ -146,12 +146,14 @@ async function readCatalog(folder: string): Promise<Catalog> {
 
 /** A file of the backup that is kept in memory. */
 async function readSmall(path: string): Promise<Uint8Array> {
-  const { size } = await stat(path).catch((cause: unknown) => {
+  const stats = await stat(path).catch((cause: unknown) => {
     throw new UsageError(`Cannot restore: ${(cause as Error).message}`, {
       cause,
       hint: `Name an .xva file, or the folder that a mount showed, with ${CATALOG_NAME}, ${DOCUMENT} and the .raw disks`,
     });
   });
-  if (size > DOCUMENT_BYTES_MAX) throw new IntegrityError(`Cannot use "${path}": it has ${size} bytes`);
+  // Neither a FIFO, which would wait for its writer, nor a device, which may have no end.
+  if (!stats.isFile()) throw new IntegrityError(`Cannot use "${path}": it is not a file`);
+  if (stats.size > DOCUMENT_BYTES_MAX) throw new IntegrityError(`Cannot use "${path}": it has ${stats.size} bytes`);
   return await readFile(path);
 }

@@ -135,6 +135,9 @@ function useOf({ vms, disks }: Made, around: { readonly vms: Records; readonly v
     if (isSet(vm, "is_a_snapshot")) return `${name} is a snapshot`;
     if (references(vm, "snapshots").some((one) => one !== ref)) return `${name} has snapshots`;
   }
+  // Neither is what was attached to it afterwards; a disk without a note is not known to be of the import.
+  const other = disks.find(([, vdi]) => !map(vdi, "sm_config").has(IMPORT_KEY));
+  if (other !== undefined) return `the disk "${text(other[1], "name_label")}", which no import made, is attached to it`;
   const own = new Set(vms.map(([ref]) => ref));
   const places = new Set(disks.map(([ref]) => ref));
   for (const vbd of around.vbds.values()) {

@@ -228,7 +228,9 @@ export class PoolSession implements AsyncDisposable {
 }
 
 function isUnsent(error: UnreachableError): boolean {
-  const code = (error.cause as NodeJS.ErrnoException | undefined)?.code;
+  const { code, syscall } = (error.cause ?? {}) as NodeJS.ErrnoException;
+  // A router may say so of a connection on which everything had been sent.
+  if (syscall === "read" || syscall === "write") return false;
   return code !== undefined && UNSENT.includes(code);
 }
 

@@ -57,6 +57,12 @@ class XapiDeserializer extends Deserializer {
     super.onClosetag(name);
   }
 
+  protected override onDone(): void {
+    // Likewise: the package looks into a fault, which may hold nothing, or what no text can be made of.
+    if (this.responseType === "fault") this.onError("it is a fault of XML-RPC, which this API never sends");
+    else super.onDone();
+  }
+
   protected override endInt(text: string): void {
     if (!/^-?\d{1,20}$/.test(text)) throw new Error("an integer is none");
     this.endString(text);
@@ -108,8 +114,13 @@ export async function parseAnswer(body: Uint8Array, from: string): Promise<XapiV
 
 /** A failure as XAPI writes it: the code, then its parameters. */
 export function toFault(description: XapiValue | undefined): XapiFault {
-  const [code = "INTERNAL_ERROR", ...params] = Array.isArray(description) ? description.map(String) : [];
+  const [code = "INTERNAL_ERROR", ...params] = Array.isArray(description) ? description.map(faultText) : [];
   return new XapiFault(code, params);
+}
+
+/** A record has no text of its own. */
+function faultText(value: XapiValue): string {
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
 }
 
 /**

@@ -20,11 +20,14 @@ declare module "xmlrpc/lib/deserializer.js" {
     protected marks: number[];
     protected stack: unknown[];
     protected value: boolean;
+    /** "params" or "fault", once it has ended. */
+    protected responseType: string | null;
     deserializeMethodResponse(stream: Readable, callback: (error: Error | null, value?: unknown) => void): void;
     protected push(value: unknown): void;
     protected onOpentag(node: { readonly name: string }): void;
     protected onClosetag(name: string): void;
     protected onError(why: string): void;
+    protected onDone(): void;
     protected endInt(text: string): void;
     protected endDouble(text: string): void;
     protected endStruct(text: string): void;

@@ -204,6 +204,20 @@ void t.test(
   },
 );
 
+void t.test("a server that goes silent is left, however many reads are given up and sent again", async (t) => {
+  const source = await open(t, { request: () => undefined });
+  const repeated = setInterval(() => {
+    void source.read(new Uint8Array(512), bytes(0), { signal: AbortSignal.timeout(100) }).catch(() => undefined);
+  }, 150);
+  t.teardown(() => {
+    clearInterval(repeated);
+  });
+  const late = AbortSignal.timeout(3_000);
+  const error = await failureOf(source.read(new Uint8Array(512), bytes(0), { signal: late }));
+  t.match(error, { retryable: true });
+  t.match(reasonOf(error), { message: /no sign of the server for 0\.4 s/ });
+});
+
 void t.test("a read that is given up leaves the connection to the others", async (t) => {
   let answer: (() => void) | undefined;
   let connections = 0;

@@ -60,6 +60,8 @@ await t.test("a failure is a fault with its code and parameters", async (t) => {
     "<value><struct><member><name>Status</name><value>Failure</value></member><member><name>ErrorDescription</name>" +
     "<value><array><data><value>HANDLE_INVALID</value><value>VM</value><value>OpaqueRef:1</value></data></array></value></member></struct></value>";
   await t.rejects(parseAnswer(answer(xml), "x"), new XapiFault("HANDLE_INVALID", ["VM", "OpaqueRef:1"]));
+  const odd = xml.replace("<value>VM</value>", "<value><struct></struct></value>");
+  await t.rejects(parseAnswer(answer(odd), "x"), new XapiFault("HANDLE_INVALID", ["{}", "OpaqueRef:1"]));
 });
 
 await t.test("anything else is no answer", async (t) => {
@@ -82,6 +84,8 @@ await t.test("anything else is no answer", async (t) => {
     Buffer.from(success("<value><script>1</script></value>")).toString(),
     Buffer.from(success(nested(100_000))).toString(),
     "<methodResponse><fault><value>no</value></fault></methodResponse>",
+    "<methodResponse><fault></fault></methodResponse>",
+    "<methodResponse><fault><value><struct><member><name>faultString</name><value><struct></struct></value></member></struct></value></fault></methodResponse>",
   ];
   for (const text of hostile) {
     await t.rejects(parseAnswer(Buffer.from(text), "host"), IntegrityError, text.slice(0, 60));
