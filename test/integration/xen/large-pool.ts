@@ -11,6 +11,9 @@ import { ProxyHost } from "../../fixtures/host/proxy-host.js";
 import { poolDirectory } from "../../fixtures/xen/lab-pool.js";
 
 const DISKS = 4;
+const HOSTS = 2;
+/** Looked at beside the command, which may have ended before all of it was asked; never more often than once a host. */
+const OF_HOSTS = ["host.get_all_records", "host_metrics.get_all_records", "host.get_server_certificate"];
 
 /** A pool with so many more running machines of four disks each; nobody reads the disks, so that they have no images. */
 async function poolWith(machines: number): Promise<{ readonly lab: LabPool; readonly host: ProxyHost }> {
@@ -35,19 +38,24 @@ async function poolWith(machines: number): Promise<{ readonly lab: LabPool; read
 }
 
 /** Calls to the pool by method, and the names that are listed. */
-async function listed(machines: number): Promise<{ readonly calls: unknown; readonly names: readonly string[] }> {
+async function listed(
+  machines: number,
+): Promise<{ readonly calls: ReadonlyMap<string, number>; readonly names: readonly string[] }> {
   const { lab, host } = await poolWith(machines);
   lab.traffic.reset();
   const began = performance.now();
   const { entries } = await host.json<{ entries: { name: string }[] }>(["ls"]);
   t.comment(`ls of ${entries.length} VMs: ${Math.round(performance.now() - began)} ms`);
-  return { calls: lab.traffic.report().methods, names: entries.map(({ name }) => name) };
+  return { calls: new Map(Object.entries(lab.traffic.report().methods)), names: entries.map(({ name }) => name) };
 }
 
 void t.test("ls of a pool of 100 VMs with four disks each makes the calls that it makes for one VM", async (t) => {
   const [one, many] = [await listed(1), await listed(100)];
   t.equal(many.names.length, one.names.length + 99);
   t.ok(many.names.includes("vm099"));
-  t.same(many.calls, one.calls);
-  t.match(many.calls, { "VM.get_all_records": 1, "VM_guest_metrics.get_all_records": 1 });
+  for (const method of OF_HOSTS) t.ok((many.calls.get(method) ?? 0) <= HOSTS, method);
+  const ofCommand = (calls: ReadonlyMap<string, number>): unknown =>
+    Object.fromEntries([...calls].filter(([method]) => !OF_HOSTS.includes(method)));
+  t.same(ofCommand(many.calls), ofCommand(one.calls));
+  t.match(ofCommand(many.calls), { "VM.get_all_records": 1, "VM_guest_metrics.get_all_records": 1 });
 });
