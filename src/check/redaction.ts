@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { closeSync, openSync, readdirSync, readSync } from "node:fs";
+import { closeSync, constants, openSync, readdirSync, readSync } from "node:fs";
 import { join } from "node:path";
 import type { Config } from "../config.js";
 import { SecretTexts } from "../log.js";
@@ -59,7 +59,8 @@ function credentialFiles(folder: string): string[] {
 
 function firstBytes(path: string): string {
   try {
-    const fd = openSync(path, "r");
+    // From a FIFO nothing is to be had without waiting for its writer.
+    const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
       const buffer = Buffer.alloc(SECRET_BYTES_MAX);
       return buffer.toString("utf8", 0, readSync(fd, buffer, 0, buffer.length, 0));

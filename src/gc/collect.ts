@@ -86,7 +86,7 @@ async function lockRun({ paths }: GcOptions): Promise<FileHandle> {
   await paths.prepare();
   await mkdir(paths.locks, { recursive: true, mode: 0o700 });
   const path = join(paths.locks, "gc.lock");
-  const file = await open(path, "a", 0o600).catch((error: unknown) => {
+  const file = await open(path, "a+", 0o600).catch((error: unknown) => {
     throw unwritable({ doing: `make a lock in "${paths.locks}"`, setting: "runtime.dir" }, error);
   });
   if (tryLock(file.fd)) return file;

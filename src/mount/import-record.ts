@@ -1,6 +1,7 @@
-import { type FileHandle, mkdir, open, readdir, readFile, stat, unlink } from "node:fs/promises";
+import { type FileHandle, mkdir, open, readdir, stat, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
+import { readRegularFile } from "../regular-file.js";
 import { syncDirectory } from "../snapshot/journal.js";
 import { holdJournal } from "../snapshot/lock.js";
 import { unwritable } from "../unwritable.js";
@@ -147,9 +148,9 @@ async function readEntry(paths: StatePaths, id: string): Promise<ImportEntry | u
   const path = join(paths.imports, `${id}${ENDING}`);
   const isLive = await isLocked(path);
   if (isLive === undefined) return undefined;
-  const text = await readFile(path, "utf8").catch(() => "");
+  const text = await readRegularFile(path, RECORD_BYTES_MAX).then(String, () => "");
   // What stands behind the last line end was torn by a crash.
-  const [first = "", ...others] = text.slice(0, RECORD_BYTES_MAX).split("\n").slice(0, -1);
+  const [first = "", ...others] = text.split("\n").slice(0, -1);
   try {
     const facts = factsSchema.safeParse(JSON.parse(first)).data;
     const step = STEPS.findLast((one) => others.includes(one));

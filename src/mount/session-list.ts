@@ -1,6 +1,7 @@
-import { open, readdir } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { ConfigError, errorChain } from "../errors.js";
 import { tryLock } from "../libc.js";
+import { openWithoutWaiting } from "../regular-file.js";
 import { readJournal } from "../snapshot/journal.js";
 import type { JournalRecord, SessionFacts } from "../snapshot/journal-record.js";
 import { isSessionId, type StatePaths } from "./state-paths.js";
@@ -53,7 +54,7 @@ async function readSession(paths: StatePaths, id: string): Promise<SessionEntry 
 /** Whether the process that wrote a record still holds its lock; undefined when the file is gone. */
 export async function isLocked(path: string): Promise<boolean | undefined> {
   try {
-    const file = await open(path, "r");
+    const file = await openWithoutWaiting(path);
     try {
       // Shared, so that two who look at once do not take each other for the daemon.
       return !tryLock(file.fd, "shared");

@@ -1,4 +1,4 @@
-import { readFile, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import type { BlockSource } from "../block-source.js";
 import { CATALOG_NAME, type Catalog, parseCatalog } from "../catalog.js";
@@ -6,6 +6,7 @@ import { CleanupStack } from "../cleanup.js";
 import { IntegrityError, MissingCapabilityError, NotFoundError, UsageError } from "../errors.js";
 import { ExtentMap } from "../fs/block/extent-map.js";
 import { printable } from "../printable.js";
+import { readRegularFile } from "../regular-file.js";
 import { bytes } from "../units.js";
 import type { Packing } from "../xen/import/packing-gate.js";
 import { editOva } from "../xen/xva/edit-ova.js";
@@ -146,14 +147,11 @@ async function readCatalog(folder: string): Promise<Catalog> {
 
 /** A file of the backup that is kept in memory. */
 async function readSmall(path: string): Promise<Uint8Array> {
-  const stats = await stat(path).catch((cause: unknown) => {
+  return await readRegularFile(path, DOCUMENT_BYTES_MAX).catch((cause: unknown) => {
+    if (cause instanceof IntegrityError) throw cause;
     throw new UsageError(`Cannot restore: ${(cause as Error).message}`, {
       cause,
       hint: `Name an .xva file, or the folder that a mount showed, with ${CATALOG_NAME}, ${DOCUMENT} and the .raw disks`,
     });
   });
-  // Neither a FIFO, which would wait for its writer, nor a device, which may have no end.
-  if (!stats.isFile()) throw new IntegrityError(`Cannot use "${path}": it is not a file`);
-  if (stats.size > DOCUMENT_BYTES_MAX) throw new IntegrityError(`Cannot use "${path}": it has ${stats.size} bytes`);
-  return await readFile(path);
 }

@@ -1,7 +1,8 @@
 import { constants } from "node:fs";
-import { type FileHandle, mkdir, open, readFile, unlink } from "node:fs/promises";
+import { type FileHandle, mkdir, open, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import { IntegrityError, NotFoundError } from "../errors.js";
+import { openWithoutWaiting, readRegularFile } from "../regular-file.js";
 import { unwritable, type UnwritableFile } from "../unwritable.js";
 import { holdJournal } from "./lock.js";
 import {
@@ -129,7 +130,7 @@ export class FileJournal implements Journal {
 
 /**
  * Reads a journal file whole.
- * @throws IntegrityError when a record other than the last is damaged or out of sequence
+ * @throws IntegrityError when it is no file, too large, or a record other than the last is damaged or out of sequence
  */
 export async function readJournal(path: string): Promise<JournalRecord[]> {
   return (await readWhole(path)).records;
@@ -137,8 +138,7 @@ export async function readJournal(path: string): Promise<JournalRecord[]> {
 
 /** The records, and how many bytes of the file they are. */
 async function readWhole(path: string): Promise<{ records: JournalRecord[]; bytes: number }> {
-  const content = await readFile(path);
-  if (content.length > JOURNAL_BYTES_MAX) throw new IntegrityError(`Cannot read journal "${path}": it is too large`);
+  const content = await readRegularFile(path, JOURNAL_BYTES_MAX);
   const records: JournalRecord[] = [];
   let start = 0;
   for (let end = content.indexOf("\n"); end >= 0; end = content.indexOf("\n", start)) {
@@ -171,7 +171,7 @@ function inStateDir(doing: string, path: string): UnwritableFile {
 /** Never makes one: a session that has ended must not come back as an empty journal. */
 async function openExisting(path: string, session: string): Promise<FileHandle> {
   try {
-    return await open(path, constants.O_RDWR | constants.O_APPEND);
+    return await openWithoutWaiting(path, constants.O_RDWR | constants.O_APPEND);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "ENOENT") {
       throw unwritable(inStateDir(`open the journal of session ${session}`, path), error);

@@ -1,11 +1,12 @@
 import { createHash } from "node:crypto";
 import { fstatSync } from "node:fs";
-import { type FileHandle, open, readFile } from "node:fs/promises";
+import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { z } from "zod";
 import { BusyError, NotFoundError } from "../errors.js";
 import { tryLock } from "../libc.js";
+import { readRegularFile } from "../regular-file.js";
 import { unwritable } from "../unwritable.js";
 
 const holderSchema = z.object({
@@ -15,6 +16,9 @@ const holderSchema = z.object({
   since: z.string(),
 });
 export type LockHolder = z.infer<typeof holderSchema>;
+
+/** A holder has some hundred bytes. */
+const HOLDER_BYTES_MAX = 64 * 1024;
 
 /**
  * Whether to try once more to get a lock that another one has; it waits a while itself.
@@ -115,7 +119,7 @@ function lockName(text: string): string {
 /** Undefined when the holder has the lock but has not written its line yet: the message does without it. */
 async function readHolder(path: string): Promise<LockHolder | undefined> {
   try {
-    return holderSchema.parse(JSON.parse(await readFile(path, "utf8")));
+    return holderSchema.parse(JSON.parse((await readRegularFile(path, HOLDER_BYTES_MAX)).toString()));
   } catch {
     return undefined;
   }

@@ -1,4 +1,5 @@
-import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { chmodSync, mkdirSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { ConfigError } from "../../../src/errors.js";
@@ -35,6 +36,25 @@ void t.test("listSessions() tells the living from the dead and the damaged", asy
   t.match(found["000000empt"], { isLive: false, facts: undefined, records: [], damage: undefined });
   t.match(found["000000damg"], { isLive: false, facts: undefined, damage: /record 0 is damaged/ });
 });
+
+void t.test(
+  "what lies there and is no journal is shown as damaged; nothing is waited for, and little is read",
+  async (t) => {
+    const paths = new StatePaths(configIn(scratch(t)).settings);
+    await paths.prepare();
+    execFileSync("mkfifo", [paths.journal("000000fxfx")]);
+    mkdirSync(paths.journal("0000000d1r"));
+    writeFileSync(paths.journal("000000b1gx"), "");
+    truncateSync(paths.journal("000000b1gx"), 2 ** 40);
+    const late = new Promise<never>((_, reject) => setTimeout(reject, 2_000, new Error("still waiting")).unref());
+    const found = await Promise.race([listSessions(paths), late]);
+    t.match(Object.fromEntries(found.map(({ id, damage }) => [id, damage])), {
+      "000000fxfx": /is not a file/,
+      "0000000d1r": /is not a file/,
+      "000000b1gx": /more than 1048576 bytes/,
+    });
+  },
+);
 
 void t.test("looking at a session does not take it for living, however many look", async (t) => {
   const paths = new StatePaths(configIn(scratch(t)).settings);
