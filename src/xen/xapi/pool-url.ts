@@ -1,5 +1,6 @@
-import { isIPv6 } from "node:net";
-import { ConfigError } from "../../errors.js";
+import { isIP, isIPv6 } from "node:net";
+import { ConfigError, UnreachableError } from "../../errors.js";
+import { printable } from "../../printable.js";
 import { httpsOfXenUrl, xenUrl } from "../../xen-url.js";
 
 export interface PoolUrl {
@@ -30,7 +31,20 @@ export function parsePoolUrl(text: string): PoolUrl {
   };
 }
 
-/** `https://address:port` of a member. */
+/** What a pool may call a host: with anything more of a URL in it, the session would be sent to somebody else. */
+const HOST_NAME = /^[A-Za-z0-9_]([A-Za-z0-9._-]{0,252})$/;
+
+/**
+ * `https://address:port` of a member.
+ * @throws UnreachableError for what the server calls an address and is none
+ */
 export function memberOrigin(address: string, port: number): string {
+  const isAddress = (isIP(address) !== 0 && !address.includes("%")) || HOST_NAME.test(address);
+  if (!isAddress || !URL.canParse(`https://${isIPv6(address) ? `[${address}]` : address}`)) {
+    throw new UnreachableError(`Cannot reach a host of the pool: its address "${printable(address)}" is none`, {
+      retryable: false,
+      hint: "Check host.address of every host (xe host-list params=address)",
+    });
+  }
   return `https://${isIPv6(address) ? `[${address}]` : address}:${port}`;
 }

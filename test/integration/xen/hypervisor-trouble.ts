@@ -57,6 +57,34 @@ await t.test("a host that is no master, of which alone a fingerprint is pinned",
   await lab.moveMaster(0);
 });
 
+await t.test("a host that names no master, or something that is no address", async (t) => {
+  t.teardown(() => {
+    lab.rules.clear();
+  });
+  for (const parameters of [
+    [],
+    [""],
+    ["a b"],
+    ["x/?"],
+    ["user@127.0.0.2"],
+    ["127.0.0.1:1"],
+    ["::1%lo"],
+    ["999.1.1.1"],
+    ["\u001b[2J"],
+  ]) {
+    lab.rules.clear();
+    const action = { kind: "fault" as const, name: "HOST_IS_SLAVE", parameters };
+    lab.rules.add({ match: { method: "session.login_with_password" }, action });
+    const facts = await failure(connectToPool(pool));
+    t.match(
+      facts,
+      { kind: "UnreachableError", message: /^Cannot reach (the master|a host) of the pool/ },
+      parameters[0],
+    );
+    t.notMatch(facts.message, /\u001b/);
+  }
+});
+
 await t.test("a server that never holds a question for news is not asked all the time", async (t) => {
   await using server = await connectToPool(pool, { limits: { waitSeconds: 0.0001 } });
   const durationMs = 1_000;
