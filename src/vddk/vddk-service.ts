@@ -118,7 +118,7 @@ export class VddkService implements VddkHost {
   #process: HostProcess;
   /** What is waited for was given up by its user: a host that was killed for it is not started again. */
   #isAbandoned = false;
-  #hotadd: HotaddLock | undefined;
+  #hotadd: Promise<HotaddLock> | undefined;
   /** After a crash, until a process serves again or it is given up. */
   #restarting: Promise<boolean> | undefined;
   readonly #ending = new AbortController();
@@ -188,8 +188,10 @@ export class VddkService implements VddkHost {
 
   async open(request: DiskRequest, options: OpenOptions): Promise<{ source: BlockSource; links: number }> {
     const opened = await this.#open(request, options);
+    const source = await this.#source(request, options.signal);
+    // Not before: a new host that cannot open it, as this one could not serve it, would serve none.
     this.#disks.push(request);
-    return { source: await this.#source(request, options.signal), links: opened.links };
+    return { source, links: opened.links };
   }
 
   /**
@@ -249,14 +251,13 @@ export class VddkService implements VddkHost {
 
   /** Once, before disks are attached to this machine: what processes that died had attached. */
   async cleanUp(): Promise<void> {
-    if (this.#hotadd !== undefined) return;
-    this.#hotadd = HotaddLock.open(this.#options.runtimeDir);
-    const { logger } = this.#options;
+    const { runtimeDir, logger } = this.#options;
+    this.#hotadd ??= HotaddLock.take(runtimeDir, () => this.#loggedIn((process) => process.cleanUp()), logger);
     try {
-      const isDone = await this.#hotadd.whenAlone(() => this.#loggedIn((process) => process.cleanUp()));
-      if (!isDone) logger.debug("Other mounts have disks attached to this machine: nothing is cleaned up");
+      await this.#hotadd;
     } catch (error) {
-      logger.warn(`What crashed processes left attached to this machine stays there: ${errorChain(error)}`);
+      this.#hotadd = undefined;
+      throw error;
     }
   }
 
@@ -315,7 +316,7 @@ export class VddkService implements VddkHost {
     // One that was started for EndAccess.
     await this.#process.end();
     if (this.#memory !== undefined) closeSync(this.#memory.fd);
-    this.#hotadd?.[Symbol.dispose]();
+    (await this.#hotadd?.catch(() => undefined))?.[Symbol.dispose]();
     await rm(this.#folder, { recursive: true, force: true });
   }
 
@@ -373,7 +374,7 @@ export class VddkService implements VddkHost {
   async #replaceProcess(): Promise<void> {
     // The dead one's disks are attached still, unless it had none.
     const start = () => this.#startProcess(this.#disks, { cleansUp: true });
-    const isCleaned = this.#mayAttach && (await this.#hotadd?.whenAlone(start)) === true;
+    const isCleaned = this.#mayAttach && (await (await this.#hotadd)?.whenAlone(start)) === true;
     if (!isCleaned) await this.#startProcess(this.#disks);
     // What was written is opened again by its writer.
     else this.#mayAttach = this.#disks.some(({ mode }) => mode === ATTACHING);

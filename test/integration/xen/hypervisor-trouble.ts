@@ -79,7 +79,7 @@ await t.test("a host that names no master, or something that is no address", asy
     t.match(
       facts,
       { kind: "UnreachableError", message: /^Cannot reach (the master|a host) of the pool/ },
-      parameters[0],
+      String(parameters[0]),
     );
     t.notMatch(facts.message, /\u001b/);
   }
