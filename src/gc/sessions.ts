@@ -1,5 +1,6 @@
 import { errorChain } from "../errors.js";
 import { recoverInTurn } from "../mount/recover-in-turn.js";
+import { refuseElsewhere } from "../mount/recover-session.js";
 import { listSessions, type SessionEntry } from "../mount/session-list.js";
 import type { GcAction, GcRow } from "./report.js";
 import type { GcSite } from "./site.js";
@@ -30,6 +31,11 @@ export async function collectSession(entry: SessionEntry, site: GcSite): Promise
     return row("left", "it is younger than --older-than");
   }
   const on = entry.facts === undefined ? "" : ` on "${entry.facts.mountPoint}"`;
+  try {
+    refuseElsewhere(entry, site.paths);
+  } catch (error) {
+    return row("failed", failureText(error));
+  }
   if (dryRun) return row("would-remove", `its mount daemon${on} is gone`);
   try {
     const { config, logins } = site;
@@ -38,6 +44,10 @@ export async function collectSession(entry: SessionEntry, site: GcSite): Promise
   } catch (error) {
     signal.throwIfAborted();
     logger.debug("Cannot recover the session", { session: entry.id, error: errorChain(error) });
-    return row("failed", error instanceof Error ? error.message : String(error));
+    return row("failed", failureText(error));
   }
+}
+
+function failureText(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

@@ -21,7 +21,7 @@ import type { Logger } from "../log.js";
 import { serverRetryPolicy, type SnapshotPolicy } from "../settings.js";
 import { type Asking, askAgain } from "../server-retry.js";
 import { FileJournal } from "../snapshot/journal.js";
-import { thisHost } from "../snapshot/host.js";
+import { thisBoot, thisHost } from "../snapshot/host.js";
 import { snapshotName } from "../snapshot/ownership.js";
 import { SnapshotSession } from "../snapshot/session.js";
 import { VERSION } from "../version.js";
@@ -106,6 +106,7 @@ export async function openJournal(
         ...(request.madeMountPoint && { madeMountPoint: true }),
         ...(server.place !== undefined && { place: { ...server.place, storages: [...server.place.storages] } }),
         host: hostname(),
+        boot: thisBoot(),
         pid: process.pid,
         server: journaledServer({ ...request.connection, password: new Secret("") }),
         vm: { ref, name, path, ...(instanceUuid !== undefined && { instanceUuid }) },

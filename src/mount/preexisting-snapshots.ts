@@ -5,7 +5,7 @@ import { printable } from "../printable.js";
 import { retry } from "../retry.js";
 import { askAgain, serverRetries } from "../server-retry.js";
 import { serverRetryPolicy } from "../settings.js";
-import { thisHost } from "../snapshot/host.js";
+import { isElsewhere, thisHost } from "../snapshot/host.js";
 import { judgePreexisting } from "../snapshot/preexisting.js";
 import { planRecovery } from "../snapshot/recovery.js";
 import { classifySnapshot, type Surroundings } from "../snapshot/snapshot-class.js";
@@ -38,6 +38,8 @@ async function recoverDeadSessions(earlier: Earlier, context: MountContext): Pro
   const { vm, hypervisor, connection, paths } = earlier;
   const { settings } = context.request;
   for (const entry of await listSessions(paths)) {
+    // Of another machine: its snapshot is judged by its mark.
+    if (entry.facts !== undefined && isElsewhere(entry.facts)) continue;
     if (entry.isLive || entry.damage !== undefined || !isOfVm(entry, earlier)) continue;
     const plan = planRecovery(entry.records);
     if (plan.action !== "nothing" && settings["preexisting.snapshot"] === "fail") {

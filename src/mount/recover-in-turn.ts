@@ -1,6 +1,6 @@
 import { BusyError, errorChain } from "../errors.js";
 import { planRecovery } from "../snapshot/recovery.js";
-import { endMount, type RecoverOptions, recoverSession } from "./recover-session.js";
+import { endMount, type RecoverOptions, recoverSession, refuseElsewhere } from "./recover-session.js";
 import { listSessions, type SessionEntry } from "./session-list.js";
 import { withLockedVm } from "./vm-turn.js";
 
@@ -17,6 +17,7 @@ export async function recoverInTurn(entry: SessionEntry, options: RecoverOptions
   const { facts, id } = entry;
   const { paths, settings, signal, onProgress, logger } = options;
   const recover = (): Promise<string> => recoverSession(entry, options);
+  if (!options.force) refuseElsewhere(entry, paths);
   if (facts === undefined || entry.damage !== undefined || !touchesVm(entry)) return await recover();
   try {
     // A reboot takes the folder of the locks away.

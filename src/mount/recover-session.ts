@@ -6,6 +6,7 @@ import { type MountInfo, readMountInfo, topMountAt } from "../mount-info.js";
 import { retry } from "../retry.js";
 import { serverRetryPolicy, type Settings } from "../settings.js";
 import { FileJournal } from "../snapshot/journal.js";
+import { isElsewhere } from "../snapshot/host.js";
 import type { JournalRecord, SessionFacts } from "../snapshot/journal-record.js";
 import {
   createdRef,
@@ -42,7 +43,7 @@ export interface RecoverOptions {
   readonly paths: StatePaths;
   readonly logger: Logger;
   readonly server: EarlierServer;
-  /** Detach a mount that neither answers nor fails, and forget a session of which nothing can be proved any more. */
+  /** Detach a mount that neither answers nor fails, clean up after another machine, and forget what cannot be proved any more. */
   readonly force: boolean;
   /** Aborted with a CancelledError to stop waiting. */
   readonly signal?: AbortSignal | undefined;
@@ -52,7 +53,7 @@ export interface RecoverOptions {
 /**
  * Cleans up after a session whose daemon is gone: killed, crashed, or before a reboot. Doing it twice is harmless.
  * @returns one sentence for the user
- * @throws LeftoverError when something remains, with the journal keeping it; BusyError when it has a process after all
+ * @throws LeftoverError when something remains, or the session is another machine's, with the journal keeping it; BusyError when it has a process after all
  */
 export async function recoverSession(entry: SessionEntry, options: RecoverOptions): Promise<string> {
   const { paths } = options;
@@ -62,6 +63,7 @@ export async function recoverSession(entry: SessionEntry, options: RecoverOption
       hint: `Look for a snapshot named "vmmount-${entry.id}" and remove it by hand, then delete ${paths.journal(entry.id)}`,
     });
   }
+  if (!options.force) refuseElsewhere(entry, paths);
   await using journal = await takeOver(entry, paths);
   if (journal === undefined) return `Session ${entry.id} of "${mountPoint}" is cleaned up already`;
   await endMount(mountPoint, entry.id, options);
@@ -78,6 +80,20 @@ export async function recoverSession(entry: SessionEntry, options: RecoverOption
   if (facts?.madeMountPoint === true) await removeEmptyFolder(mountPoint);
   await eraseSession(paths, entry.id, journal);
   return `Cleaned up dead session ${entry.id} of "${mountPoint}": ${outcome(plan, removed)}`;
+}
+
+/**
+ * The journal alone came here, with a copy of state.dir or a clone of the machine: the mount may be read there at this moment.
+ * @throws LeftoverError for a session of another machine
+ */
+export function refuseElsewhere({ id, facts }: SessionEntry, paths: StatePaths): void {
+  if (facts === undefined || !isElsewhere(facts)) return;
+  throw new LeftoverError(
+    `Cannot clean up session ${id}: host "${facts.host}" began it, and its mount may be alive there`,
+    {
+      hint: `Delete ${paths.journal(id)} if it came with a copy; if this machine had that name, or that one is gone, run "vmmount umount --force ${id}"`,
+    },
+  );
 }
 
 function outcome(plan: RecoveryPlan, removed: number): string {

@@ -10,6 +10,7 @@ import {
 } from "../errors.js";
 import type { Logger } from "../log.js";
 import { type MountInfo, readMountInfo, topMountAt } from "../mount-info.js";
+import { isElsewhere } from "../snapshot/host.js";
 import type { SessionFacts } from "../snapshot/journal-record.js";
 import {
   type Connection,
@@ -63,7 +64,8 @@ export async function unmountTarget(target: string, options: UnmountOptions): Pr
   const sessions = await listSessions(options.paths);
   const mountPoint = await canonicalMountPoint(target);
   const named = isSessionId(target) ? sessions.filter((entry) => entry.id === target) : [];
-  const found = named.length > 0 ? named : sessions.filter((entry) => entry.facts?.mountPoint === mountPoint);
+  const isHere = ({ facts }: SessionEntry): boolean => facts?.mountPoint === mountPoint && !isElsewhere(facts);
+  const found = named.length > 0 ? named : sessions.filter(isHere);
   if (found.length === 0) return unmountUnknown(target, mountPoint, options);
   // The live session first: it is what the user means, its mount is on top, and an old one that cannot be cleaned up
   // must not keep its snapshot alive.

@@ -31,6 +31,24 @@ function machineId(): string {
   }
 }
 
+/** One run of one machine's kernel, whatever the machine is called meanwhile; empty where the system does not tell. */
+export function thisBoot(): string {
+  try {
+    return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+  } catch {
+    return "";
+  }
+}
+
+/**
+ * Whether a session was begun on another machine: then its journal was copied, or is shared, and that nobody here holds
+ * its lock says nothing of its process. The name tells machines apart, since a reboot changes the boot; the boot tells
+ * that a machine, or a container on it, merely has another name. Journals of before boots were noted count as ours.
+ */
+export function isElsewhere({ host, boot }: { readonly host: string; readonly boot?: string | undefined }): boolean {
+  return boot !== undefined && boot !== thisBoot() && host !== hostname();
+}
+
 /** Whether a snapshot was made here. Marks of before there was a host id name the host alone. */
 export function isOfHost(
   mark: { readonly host: string; readonly hostId?: string | undefined },

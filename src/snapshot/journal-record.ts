@@ -15,6 +15,8 @@ export const sessionFactsSchema = z.object({
   /** Host and storage of the VM when it was mounted: how many of each are unmounted at once is limited. */
   place: z.object({ host: z.string().optional(), storages: z.array(z.string()) }).optional(),
   host: z.string(),
+  /** Came later: journals without it are read as well. See isElsewhere. */
+  boot: z.string().optional(),
   pid: z.number().int(),
   server: z.object({
     name: z.string(),

@@ -6,7 +6,13 @@ import { startLab } from "../../../src/lab/lab.js";
 import { silentLogger } from "../../../src/log.js";
 import { connectVsphere } from "../../../src/vsphere/connect.js";
 import { GarbageSite } from "../../fixtures/gc/garbage-site.js";
-import { endsDeadSessions, givesUpOnSilence, judgesByMarks, tellsOfServers } from "../../fixtures/gc/laws.js";
+import {
+  endsDeadSessions,
+  givesUpOnSilence,
+  judgesByMarks,
+  leavesOtherMachines,
+  tellsOfServers,
+} from "../../fixtures/gc/laws.js";
 import { scratch } from "../../fixtures/scratch.js";
 
 /** What `vmmount gc` does with one vCenter; the subtests follow each other. */
@@ -53,6 +59,10 @@ await t.test("snapshots on the server are judged by their marks", async (t) => {
 
 await t.test("a dead session of the journal: kept while it cannot be cleaned up, then gone", (t) =>
   endsDeadSessions(t, site),
+);
+
+await t.test("a session of another machine, whose journal was copied, is left alone", (t) =>
+  leavesOtherMachines(t, site),
 );
 
 await t.test("a server that never answers is given up after the time that a call may take", (t) =>

@@ -131,6 +131,25 @@ void t.test(
   },
 );
 
+void t.test("a session of another machine, whose journal was copied, is not cleaned up here", async (t) => {
+  const at = await labStage(t);
+  await at.take(ID);
+  await dead(at, { ...at.facts, host: "elsewhere", boot: "of another machine" }, [CREATING]);
+  t.match(
+    await unmountTarget(at.mountPoint, at.options),
+    { message: /Nothing is mounted/ },
+    "its directory is not ours",
+  );
+  t.match(await failureOf(unmountTarget(ID, at.options)), {
+    name: "LeftoverError",
+    message: /host "elsewhere" began it, and its mount may be alive there/,
+    hint: new RegExp(`Delete ${at.paths.journal(ID)} .*umount --force ${ID}`),
+  });
+  t.strictSame(await at.left(), [ID]);
+  t.match(await unmountTarget(ID, { ...at.options, force: true }), { message: /removed the snapshot/ });
+  t.strictSame(await at.left(), []);
+});
+
 void t.test("a dead session by its id, through a passing fault of the server", async (t) => {
   const at = await labStage(t);
   await at.take(ID);
