@@ -1,5 +1,6 @@
 import { errorChain } from "../errors.js";
 import { recoverInTurn } from "../mount/recover-in-turn.js";
+import { findDaemon } from "../mount/daemon-process.js";
 import { refuseElsewhere } from "../mount/recover-session.js";
 import { listSessions, type SessionEntry } from "../mount/session-list.js";
 import type { GcAction, GcRow } from "./report.js";
@@ -30,6 +31,9 @@ export async function collectSession(entry: SessionEntry, site: GcSite): Promise
   if (olderThanMs !== undefined && (ageMs === undefined || ageMs < olderThanMs)) {
     return row("left", "it is younger than --older-than");
   }
+  // Its journal was replaced, as by a restore of state.dir: the lock is on the file that was there before.
+  const daemon = await findDaemon(entry.id, "any user");
+  if (daemon !== undefined) return row("left", `its mount daemon, process ${daemon.pid}, is at work`);
   const on = entry.facts === undefined ? "" : ` on "${entry.facts.mountPoint}"`;
   try {
     refuseElsewhere(entry, site.paths);

@@ -34,7 +34,9 @@ export async function recoverInTurn(entry: SessionEntry, options: RecoverOptions
   } catch (error) {
     if (!(error instanceof BusyError)) throw error;
     if (await isOver()) return `Session ${id} of "${facts.mountPoint}" is cleaned up already`;
-    await endMount(facts.mountPoint, id, options);
+    const said = await endMount(facts.mountPoint, id, options);
+    // Its daemon was alive after all, and has ended the session.
+    if (said !== undefined && (await isOver())) return said;
     throw new BusyError(`Session ${id} waits: ${error.message}`, { cause: error, retryable: true, hint: error.hint });
   }
 }
