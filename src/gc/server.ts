@@ -3,6 +3,7 @@ import { isDirUrl } from "../dir-url.js";
 import { BusyError, errorChain, UnreachableError } from "../errors.js";
 import type { Hypervisor, VmIdentity } from "../hypervisor.js";
 import { type Connection, prepareConnection } from "../mount/connection.js";
+import { withLockedVm } from "../mount/vm-turn.js";
 import { consolidated } from "../snapshot/consolidation.js";
 import type { Clocks } from "./age.js";
 import { lookAtEach, type UnseenVm } from "./each-vm.js";
@@ -146,7 +147,7 @@ export class GcServer {
     } catch (error) {
       site.signal.throwIfAborted();
       // A mount has begun with the VM since: its own umount, or the next run, sees to the rest.
-      tell(error instanceof BusyError && !error.retryable ? "left" : "failed", errorChain(error));
+      tell(isMounted(error) ? "left" : "failed", errorChain(error));
     }
   }
 
@@ -176,13 +177,23 @@ export class GcServer {
       site.onProgress(progress.what, progress.percent);
     };
     try {
-      await consolidated(vm, this.#hypervisor, { signal: site.signal, onProgress });
+      const cleanerMs = site.config.settings["snapshot.remove_timeout"];
+      const waiting = { signal: site.signal, onProgress: site.onProgress, cleanerMs };
+      // A mount may read the files that a merge writes to.
+      await withLockedVm(vm, this.#connection.url, { paths: site.paths, waiting }, () =>
+        consolidated(vm, this.#hypervisor, { signal: site.signal, onProgress }),
+      );
       tell("removed", "its disks are consolidated");
     } catch (error) {
       site.signal.throwIfAborted();
-      tell("failed", errorChain(error));
+      tell(isMounted(error) ? "left" : "failed", errorChain(error));
     }
   }
+}
+
+/** Whether it was a mount that kept us from the VM. */
+function isMounted(error: unknown): boolean {
+  return error instanceof BusyError && !error.retryable;
 }
 
 /** What hangs on no VM any more. */
