@@ -1,11 +1,11 @@
 import { RefusedError } from "../errors.js";
-import type { Hypervisor, TaskOptions } from "../hypervisor.js";
+import type { Hypervisor, Snapshot, TaskOptions } from "../hypervisor.js";
 import type { LocatorForm } from "../locator.js";
 import type { Logger } from "../log.js";
 import { consolidated } from "./consolidation.js";
 import type { JournalRecord, SessionFacts, UsedSnapshot } from "./journal-record.js";
 import { isOfSession } from "./ownership.js";
-import { isStillThat } from "./used-snapshot.js";
+import { isStillThat, tellMoved } from "./used-snapshot.js";
 import { snapshotsOf } from "./vm-snapshots.js";
 
 /** What a journal says of a session whose process is gone. */
@@ -130,7 +130,7 @@ export async function removeSessionSnapshots(
 /**
  * Removes the snapshot that a session was to use and delete, if it still is that one.
  * @returns how many snapshots were removed: 0 when it is gone
- * @throws RefusedError when another snapshot has its id now
+ * @throws RefusedError when another snapshot has its id now, or it has another id
  */
 export async function removeUsedSnapshot(
   used: UsedSnapshot,
@@ -138,9 +138,14 @@ export async function removeUsedSnapshot(
   hypervisor: Hypervisor,
   options: Omit<RecoveryOptions, "createdRef">,
 ): Promise<number> {
+  const others: Snapshot[] = [];
   for (const vm of await findVmsOrStop(facts, hypervisor, options)) {
-    const found = (await snapshotsOf(vm, hypervisor, options.signal)).find(({ ref }) => ref === used.snapshot);
-    if (found === undefined) continue;
+    const all = await snapshotsOf(vm, hypervisor, options.signal);
+    const found = all.find(({ ref }) => ref === used.snapshot);
+    if (found === undefined) {
+      others.push(...all);
+      continue;
+    }
     if (!isStillThat(found, used)) {
       unsure(`Snapshot ${used.snapshot} of "${facts.vm.name}" is not "${used.name}" any more`, options);
       continue;
@@ -152,6 +157,8 @@ export async function removeUsedSnapshot(
     }
     return 1;
   }
+  const moved = tellMoved(others, used);
+  if (moved !== undefined) unsure(moved, options);
   return 0;
 }
 

@@ -10,8 +10,8 @@ import type { Journal } from "./journal.js";
 import type { JournalEvent } from "./journal-record.js";
 import { describeOwnership, isOfSession, type Ownership, snapshotName } from "./ownership.js";
 import { type Consistency, planQuiesce, type QuiescePolicy, type SnapshotKind } from "./quiesce.js";
-import { chooseUsedSnapshot, isStillThat, journaledUse } from "./used-snapshot.js";
-import { snapshotsOf } from "./vm-snapshots.js";
+import { chooseUsedSnapshot, isStillThat, journaledUse, tellMoved } from "./used-snapshot.js";
+import { snapshotsWherever } from "./vm-snapshots.js";
 
 export interface SessionOptions {
   readonly id: string;
@@ -282,11 +282,15 @@ export class SnapshotSession {
   async #removeUsed(used: Snapshot, signal: AbortSignal): Promise<void> {
     const { hypervisor, vm } = this.#options;
     const found = await retry(
-      () => snapshotsOf(vm.identity.ref, hypervisor, signal),
+      () => snapshotsWherever(vm.identity, hypervisor, signal),
       this.#retrying("Listing the snapshots", signal),
     );
     const snapshot = found.find(({ ref }) => ref === used.ref);
-    if (snapshot === undefined) return;
+    if (snapshot === undefined) {
+      const moved = tellMoved(found, journaledUse(used));
+      if (moved !== undefined) throw new RefusedError(moved);
+      return;
+    }
     if (!isStillThat(snapshot, journaledUse(used))) {
       throw new RefusedError(`It is another one now, "${snapshot.name}"`);
     }
@@ -320,10 +324,10 @@ export class SnapshotSession {
     });
   }
 
-  /** The session's snapshots as the server shows them; none when the VM is gone. */
+  /** The session's snapshots as the server shows them; none when nothing is left of the VM. */
   async #find(signal: AbortSignal): Promise<Snapshot[]> {
     const { hypervisor, vm, id } = this.#options;
-    const all = await snapshotsOf(vm.identity.ref, hypervisor, signal);
+    const all = await snapshotsWherever(vm.identity, hypervisor, signal);
     return all.filter((snapshot) => isOfSession(snapshot, id));
   }
 

@@ -60,3 +60,13 @@ export function isStillThat(snapshot: Snapshot, used: UsedSnapshot): boolean {
     snapshot.ref === used.snapshot && snapshot.name === used.name && timeText(snapshot.createdAt) === used.createdAt
   );
 }
+
+/**
+ * A VM that is registered again has new ids, and its snapshots have too; but a copy of a VM has twins of them.
+ * @returns a sentence about one without the id that is like that snapshot otherwise
+ */
+export function tellMoved(snapshots: readonly Snapshot[], used: UsedSnapshot): string | undefined {
+  const twin = snapshots.find((one) => isStillThat({ ...one, ref: used.snapshot }, used));
+  if (twin === undefined) return undefined;
+  return `Snapshot "${used.name}" has another id now, ${twin.ref} in place of ${used.snapshot}, or that is a copy of it`;
+}

@@ -1,6 +1,9 @@
 import t from "tap";
 import { HypervisorFaultError } from "../../../../src/errors.js";
-import { planRecovery } from "../../../../src/snapshot/recovery.js";
+import { planRecovery, removeUsedSnapshot } from "../../../../src/snapshot/recovery.js";
+import { memoryVm, MemoryServer } from "../../../fixtures/memory-hypervisor.js";
+import { recordingLogger } from "../../../fixtures/recording-logger.js";
+import { sessionFacts } from "../../../fixtures/snapshot-facts.js";
 import { lost, on } from "../../../fixtures/snapshot-faults.js";
 import { failureOf, NAME, SESSION, stage } from "../../../fixtures/snapshot-session.js";
 
@@ -49,4 +52,40 @@ void t.test("a snapshot that somebody else removed is gone all right", async (t)
   await session.remove();
   t.equal(session.state.name, "removed");
   t.strictSame(left(), []);
+});
+
+/** As when its host was taken out of vCenter and added again: the VM and its snapshots have new ids. */
+function registerAgain(server: MemoryServer): void {
+  const again = memoryVm({ ref: "vm-99" });
+  const [before] = server.vms.splice(0, 1, again);
+  for (const [ref, { snapshot, ...rest }] of before?.snapshots ?? []) {
+    const moved = `${ref}-moved`;
+    again.snapshots.set(moved, { ...rest, snapshot: { ...snapshot, ref: moved } });
+  }
+}
+
+void t.test("a VM that was registered again during the mount keeps nothing of it", async (t) => {
+  const { session, server, events } = await stage();
+  await session.create(signal);
+  registerAgain(server);
+  await session.remove();
+  t.strictSame([...server.vms[0]!.snapshots.keys()], []);
+  t.equal(events().at(-1), "removed");
+});
+
+void t.test("a snapshot to be deleted whose VM was registered again is a leftover: it may be a copy's", async (t) => {
+  const server = new MemoryServer();
+  const used = server.takeSnapshot(server.vms[0]!, { name: "_VCB-BACKUP_", description: "", quiesce: false });
+  const { session, hypervisor, events } = await stage({ policy: "deleteonly" }, server);
+  await session.obtain(signal);
+  await session.served(1);
+  registerAgain(server);
+  const says = /Snapshot "_VCB-BACKUP_" has another id now, snapshot-1-moved in place of snapshot-1/;
+  t.match(await failureOf(session.remove()), { name: "LeftoverError", message: says });
+  t.equal(events().at(-1), "leftover");
+  const what = { snapshot: used.ref, name: used.name, createdAt: used.createdAt.toISOString() };
+  const options = { signal, logger: recordingLogger().logger, unprovable: "keep" } as const;
+  const again = removeUsedSnapshot(what, sessionFacts({ policy: "deleteonly" }), hypervisor, options);
+  t.match(await failureOf(again), { name: "RefusedError", message: says });
+  t.equal(server.vms[0]!.snapshots.size, 1);
 });
