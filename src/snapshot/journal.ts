@@ -16,6 +16,9 @@ import {
 /** A session writes about ten records of a few hundred bytes; a megabyte is not a journal of ours. */
 const JOURNAL_BYTES_MAX = 1024 * 1024;
 
+/** More cleaners than this do not come along within milliseconds. */
+const MAKING_TRIES_MAX = 3;
+
 /** What one snapshot session did and is about to do. */
 export interface Journal extends AsyncDisposable {
   /** Resolves when the record is on disk. @throws VmmountError "space" when that is full */
@@ -51,14 +54,17 @@ export class FileJournal implements Journal {
    * @throws VmmountError "space" on a full disk, ConfigError when the system refuses for another reason
    */
   static async create(path: string, session: string): Promise<FileJournal> {
-    const file = await makeFile(path);
-    try {
-      await holdJournal(file.fd);
-      await syncDirectory(dirname(path));
-      return new FileJournal(path, session, file, { records: 0, bytes: 0 });
-    } catch (error) {
-      await file.close();
-      throw error;
+    for (let tries = 1; ; tries++) {
+      const file = await makeFile(path);
+      try {
+        await holdJournal(file.fd);
+        await syncDirectory(dirname(path));
+        return new FileJournal(path, session, file, { records: 0, bytes: 0 });
+      } catch (error) {
+        await file.close();
+        // Who cleans up may have seen it before it was locked, and taken it for that of a dead session.
+        if (!(error instanceof NotFoundError) || tries >= MAKING_TRIES_MAX) throw error;
+      }
     }
   }
 

@@ -1,5 +1,7 @@
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
+import promises from "node:fs/promises";
+import { syncBuiltinESMExports } from "node:module";
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -122,4 +124,27 @@ void t.test("a journal that cannot be made leaves nothing open", async (t) => {
   await using journal = await FileJournal.open(path, ID);
   await journal.append({ event: "removed" });
   t.match(await readJournal(path), [{ event: "removed", seq: 0 }]);
+});
+
+void t.test("a journal that a cleaner takes for a dead one, before it has its lock, is made again", async (t) => {
+  const path = join(scratch(t), "a.journal");
+  const { open } = promises;
+  let made = 0;
+  promises.open = async (...args) => {
+    const file = await open(...args);
+    if (args[1] !== "ax+" || ++made > 1) return file;
+    // As vmmount gc or umount do at this very moment.
+    await using dead = await FileJournal.open(path, ID);
+    await dead.erase();
+    return file;
+  };
+  syncBuiltinESMExports();
+  t.teardown(() => {
+    promises.open = open;
+    syncBuiltinESMExports();
+  });
+  await using journal = await FileJournal.create(path, ID);
+  await journal.append({ event: "removed" });
+  t.equal(made, 2);
+  t.match(await readJournal(path), [{ event: "removed" }]);
 });
