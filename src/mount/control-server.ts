@@ -59,8 +59,7 @@ export class ControlServer implements AsyncDisposable {
         logger.debug(`A control client went away: ${error.message}`);
       });
       socket.on("close", () => control.#sockets.delete(socket));
-      socket.setTimeout(limits.requestWaitMs, () => socket.destroy());
-      void serve(socket, handle, logger).finally(() => {
+      void serve(socket, handle, logger, limits).finally(() => {
         goodbye(socket, limits);
       });
     });
@@ -92,19 +91,26 @@ export class ControlServer implements AsyncDisposable {
   }
 }
 
-async function serve(socket: Socket, handle: ControlHandler, logger: Logger): Promise<void> {
+async function serve(
+  socket: Socket,
+  handle: ControlHandler,
+  logger: Logger,
+  { requestWaitMs }: ControlLimits,
+): Promise<void> {
   const send = (message: ControlMessage): void => {
     // A client that left does not stop what it asked for.
     if (socket.writable) socket.write(`${JSON.stringify(message)}\n`);
   };
-  // A stopped daemon still accepts connections: only words tell that it lives.
-  const alive = setInterval(() => {
-    send({ type: "alive" });
-  }, ALIVE_INTERVAL_MS).unref();
+  const late = hangUpAfter(socket, requestWaitMs);
+  let alive: NodeJS.Timeout | undefined;
   try {
     for await (const line of readJsonLines(socket, REQUEST_BYTES_MAX)) {
       // From here on the answer takes as long as it takes.
-      socket.setTimeout(0);
+      clearTimeout(late);
+      // A stopped daemon still accepts connections: only words tell that it lives.
+      alive = setInterval(() => {
+        send({ type: "alive" });
+      }, ALIVE_INTERVAL_MS).unref();
       const request = controlRequestSchema.safeParse(line);
       if (!request.success) throw new UsageError("Cannot understand the control request");
       await handle(request.data, send);
@@ -114,13 +120,23 @@ async function serve(socket: Socket, handle: ControlHandler, logger: Logger): Pr
     logger.debug(`A control request failed: ${(error as Error).message}`);
     send({ type: "failed", error: { ...errorFacts(error) } });
   } finally {
+    clearTimeout(late);
     clearInterval(alive);
   }
 }
 
+/** Whatever is said meanwhile: the time-out of a socket would begin anew with every byte, of either side. */
+function hangUpAfter(socket: Socket, waitMs: number): NodeJS.Timeout {
+  const timer = setTimeout(() => socket.destroy(), waitMs);
+  socket.once("close", () => {
+    clearTimeout(timer);
+  });
+  return timer;
+}
+
 /** Hangs up after what was sent. Whatever else the client says is dropped, or its end would never be seen. */
 function goodbye(socket: Socket, { goodbyeWaitMs }: ControlLimits): void {
-  socket.setTimeout(goodbyeWaitMs, () => socket.destroy());
+  hangUpAfter(socket, goodbyeWaitMs);
   socket.resume();
   socket.end();
 }

@@ -197,6 +197,31 @@ void t.test("clients that say nothing do not hold their place", async (t) => {
   t.match(await askStatus(path), { session: "k3v9q2m7xa" });
 });
 
+void t.test("nor do those that talk without end, before a request or after its answer", async (t) => {
+  const limits = { requestWaitMs: 200, goodbyeWaitMs: 200 };
+  const { path, close } = await listening(t, () => Promise.resolve(), limits);
+  const talk = async (first: string): Promise<string> => {
+    const { socket, heard } = await rawClient(t, path);
+    socket.write(first);
+    const talking = setInterval(() => socket.write(" "), 20);
+    t.teardown(() => {
+      clearInterval(talking);
+    });
+    return await heard;
+  };
+  const within = setTimeout(() => t.fail("the server waits for a client that talks"), 10_000);
+  await Promise.all([talk(""), talk('{"op":"status"}\n')]);
+  await close();
+  clearTimeout(within);
+});
+
+void t.test("a client that says nothing hears nothing that would keep its place", async (t) => {
+  const { path } = await listening(t, () => Promise.resolve(), { requestWaitMs: 6_000, goodbyeWaitMs: 50 });
+  const { heard } = await rawClient(t, path);
+  const late = new Promise((resolve) => setTimeout(resolve, 9_000, "still connected"));
+  t.equal(await Promise.race([heard, late]), "");
+});
+
 void t.test("closing the server ends idle clients, and those that do not read", async (t) => {
   const big = sessionStatus({ log: "x".repeat(3_000_000) });
   let sent = (): void => undefined;
