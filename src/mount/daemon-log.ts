@@ -1,4 +1,4 @@
-import { closeSync, openSync, readdirSync, rmSync, statSync, writeSync } from "node:fs";
+import { closeSync, lstatSync, openSync, readdirSync, unlinkSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { unwritable } from "../unwritable.js";
 
@@ -36,14 +36,24 @@ export class DaemonLog {
 }
 
 /**
- * Removes the oldest logs beyond the number that is kept; others may do the same at the same time.
+ * Removes the oldest logs beyond the number that is kept; others may do the same at the same time. What is no file, or
+ * cannot be removed, stays: no mount fails for that.
  * @param unended sessions whose logs stay at any age: a clock that was set back makes even the newest one old
  */
 export function pruneLogs(directory: string, unended: ReadonlySet<string>): void {
   const logs = readdirSync(directory)
     .filter((name) => name.endsWith(".log") && !unended.has(name.slice(0, -".log".length)))
     .map((name) => join(directory, name))
-    .map((path) => ({ path, time: statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0 }))
+    .map((path) => ({ path, found: lstatSync(path, { throwIfNoEntry: false }) }))
+    .flatMap(({ path, found }) => (found?.isFile() === true ? { path, time: found.mtimeMs } : []))
     .sort((a, b) => b.time - a.time);
-  for (const { path } of logs.slice(LOGS_KEPT)) rmSync(path, { force: true });
+  for (const { path } of logs.slice(LOGS_KEPT)) removeIfPossible(path);
+}
+
+function removeIfPossible(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch {
+    // Gone, somebody else's, or on a disk that is read-only.
+  }
 }

@@ -2,10 +2,12 @@ import {
   chmodSync,
   closeSync,
   constants,
+  mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
   statSync,
+  symlinkSync,
   utimesSync,
   writeFileSync,
 } from "node:fs";
@@ -76,5 +78,20 @@ void t.test("pruneLogs() keeps the fifty newest logs, and everything that is no 
   pruneLogs(directory, new Set(["58"]));
   t.equal(readdirSync(directory).length, 52);
   chmodSync(directory, 0o700);
+  t.end();
+});
+
+void t.test("pruneLogs() leaves what is no log file, and fails for none of it", (t) => {
+  const directory = scratch(t);
+  for (let age = 0; age < 60; age++) writeFileSync(join(directory, `${age}.log`), "");
+  mkdirSync(join(directory, "folder.log"));
+  utimesSync(join(directory, "folder.log"), 1, 1);
+  symlinkSync("ring.log", join(directory, "ring.log"));
+  pruneLogs(directory, new Set());
+  t.equal(readdirSync(directory).length, 52);
+  t.strictSame(
+    readdirSync(directory).filter((name) => /^[a-z]/.test(name)),
+    ["folder.log", "ring.log"],
+  );
   t.end();
 });
