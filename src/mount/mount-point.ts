@@ -1,26 +1,54 @@
 import { readdir, readlink, realpath, stat } from "node:fs/promises";
-import { basename, dirname, join, resolve } from "node:path";
+import { isAbsolute, join, resolve } from "node:path";
 import { BusyError, NotFoundError, RefusedError } from "../errors.js";
-import { readMountInfo, topMountAt } from "../mount-info.js";
+import { type MountInfo, readMountInfo, topMountAt } from "../mount-info.js";
 import { sessionOfMount } from "./mount-source.js";
 
 /** As many links as the kernel follows in one path (path_resolution(7)). */
 const LINKS_MAX = 40;
 
 /**
- * The absolute path without symbolic links, found without asking the file system that is mounted there: its daemon may
- * be gone or hang. readlink(2) of a mounted directory is answered by the kernel alone, unlike stat(2).
+ * The absolute path without symbolic links, found without asking the file system that is mounted there, or a mount of
+ * ours on the way: its daemon may be gone or hang. readlink(2) of a mounted directory is answered by the kernel alone,
+ * unlike stat(2).
  */
 export async function canonicalMountPoint(path: string): Promise<string> {
-  let absolute = resolve(path);
-  for (let links = 0; links < LINKS_MAX && absolute !== "/"; links++) {
-    const parent = await realpath(dirname(absolute)).catch(() => dirname(absolute));
-    const named = join(parent, basename(absolute));
-    const target = await readlink(named).catch(() => undefined);
-    if (target === undefined) return named;
-    absolute = resolve(parent, target);
+  const own = new Set((await ownMounts()).map(({ mountPoint }) => mountPoint));
+  const names = namesOf(resolve(path));
+  let at = "/";
+  let links = 0;
+  for (let name = names.shift(); name !== undefined; name = names.shift()) {
+    // There are no links in a mount of ours.
+    if (own.has(at)) return join(at, name, ...names);
+    const named = join(at, name);
+    const target = links < LINKS_MAX ? await readlink(named).catch(() => undefined) : undefined;
+    if (target === undefined) {
+      at = named;
+      continue;
+    }
+    links++;
+    names.unshift(...namesOf(target));
+    if (isAbsolute(target)) at = "/";
   }
-  return absolute;
+  return at;
+}
+
+function namesOf(path: string): string[] {
+  return path.split("/").filter((name) => name !== "");
+}
+
+async function ownMounts(): Promise<MountInfo[]> {
+  return (await readMountInfo()).filter((mount) => sessionOfMount(mount) !== undefined);
+}
+
+/** @throws RefusedError when a canonical path is inside a mount of ours: nothing can be made there, and it may hang */
+export async function refuseInsideMount(path: string): Promise<void> {
+  const around = (await ownMounts()).find(({ mountPoint }) => path.startsWith(`${mountPoint}/`));
+  if (around === undefined) return;
+  const session = sessionOfMount(around) ?? "";
+  throw new RefusedError(`Cannot mount on "${path}": it is inside vmmount session ${session}`, {
+    hint: `Choose a directory outside of "${around.mountPoint}"`,
+  });
 }
 
 /**
@@ -33,6 +61,7 @@ export async function checkMountPoint(path: string): Promise<string> {
   const mounts = await readMountInfo();
   // A mount is looked for before the path is touched: its daemon may be gone.
   refuseMounted(topMountAt(mounts, named), named);
+  await refuseInsideMount(named);
   const kind = await stat(named).catch((error: unknown) => {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") {
       throw new NotFoundError(`Cannot mount on "${named}": no such directory`, {

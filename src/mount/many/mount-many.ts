@@ -10,7 +10,7 @@ import type { SessionStatus } from "../control-protocol.js";
 import type { VmPlace } from "../daemon-protocol.js";
 import { LaunchedDaemon } from "../launch-daemon.js";
 import { removeEmptyFolder } from "../made-folder.js";
-import { canonicalMountPoint, checkMountPoint } from "../mount-point.js";
+import { canonicalMountPoint, checkMountPoint, refuseInsideMount } from "../mount-point.js";
 import type { MountVmOptions } from "../mount-vm.js";
 import { clearEarlierMount, removableMount } from "../preexisting-mount.js";
 import { startDaemon } from "../start-daemon.js";
@@ -77,6 +77,7 @@ export async function mountMany(
 
 async function checkDirectory(where: string): Promise<string> {
   const directory = await canonicalMountPoint(where);
+  await refuseInsideMount(join(directory, "folder"));
   const found = await stat(directory).catch((error: unknown) => {
     throw new NotFoundError(`Cannot mount below "${directory}": ${(error as Error).message}`, {
       cause: error,

@@ -1,8 +1,9 @@
-import { execFile } from "node:child_process";
-import { mkdirSync, realpathSync, symlinkSync, writeFileSync } from "node:fs";
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { closeSync, mkdirSync, openSync, realpathSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import t from "tap";
+import t, { type Test } from "tap";
 import { BusyError, NotFoundError, RefusedError } from "../../../src/errors.js";
 import { canonicalMountPoint, checkMountPoint } from "../../../src/mount/mount-point.js";
 import { scratch } from "../../fixtures/scratch.js";
@@ -66,4 +67,38 @@ void t.test("checkMountPoint() refuses a mount, without looking into it", async 
     message: /"somebody" \(tmpfs\) is mounted there/,
     hint: "Choose another directory",
   });
+});
+
+/** Nobody reads what the kernel asks this mount. */
+async function hungMount(t: Test): Promise<string> {
+  const mountPoint = join(realpathSync(scratch(t)), "mnt");
+  mkdirSync(mountPoint);
+  symlinkSync("mnt", `${mountPoint}-link`);
+  const device = openSync("/dev/fuse", "r+");
+  const words = ["-i", "-t", "fuse.vmmount", "-o", "ro,fd=3,rootmode=40000,user_id=0,group_id=0"];
+  const mount = spawn("mount", [...words, "vmmount:k3v9q2m7xa", mountPoint], {
+    stdio: ["ignore", "ignore", "inherit", device],
+  });
+  const [code] = (await once(mount, "close")) as [number | null];
+  t.equal(code, 0);
+  t.teardown(async () => {
+    await run("umount", ["-l", mountPoint]);
+    // Whoever still waits gets an error.
+    closeSync(device);
+  });
+  return mountPoint;
+}
+
+const noMount = process.getuid?.() === 0 ? false : "needs root";
+
+void t.test("a mount that hangs is not asked for what lies below it", { skip: noMount, timeout: 20_000 }, async (t) => {
+  const mountPoint = await hungMount(t);
+  for (const below of ["x", "x/y", "scsi0-0-flat.vmdk"]) {
+    t.equal(await canonicalMountPoint(join(mountPoint, below)), join(mountPoint, below));
+    t.equal(await canonicalMountPoint(join(`${mountPoint}-link`, below)), join(mountPoint, below));
+    await t.rejects(checkMountPoint(join(mountPoint, below)), {
+      name: "RefusedError",
+      message: /is inside vmmount session k3v9q2m7xa$/,
+    });
+  }
 });
