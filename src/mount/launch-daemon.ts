@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { resolve as absolute } from "node:path";
 import { RemoteError, VmmountError } from "../errors.js";
 import type { FromDaemon } from "./daemon-protocol.js";
+import { absolutePath } from "./mount-point.js";
 import { newSessionId } from "./state-paths.js";
 
 /** The device readers block in libuv's pool; files, DNS and crypto need threads beside them. */
@@ -52,10 +52,10 @@ export class LaunchedDaemon {
   /**
    * @param program the one to run as the daemon: this one
    * @param where the mount point, which the daemon's arguments show
-   * @throws VmmountError when the system refuses at once; other refusals are its end
+   * @throws VmmountError when the system refuses at once, and what `absolutePath` throws; other refusals are its end
    */
   static launch(program: string, where: string, session = newSessionId()): LaunchedDaemon {
-    const words = [`--max-semi-space-size=${SEMI_SPACE_MIB}`, program, "daemon", session, absolute(where)];
+    const words = [`--max-semi-space-size=${SEMI_SPACE_MIB}`, program, "daemon", session, absolutePath(where)];
     return new LaunchedDaemon(spawned([...process.execArgv, ...words]), session);
   }
 

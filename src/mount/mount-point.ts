@@ -1,6 +1,6 @@
 import { readdir, readlink, realpath, stat } from "node:fs/promises";
 import { isAbsolute, join, resolve } from "node:path";
-import { BusyError, NotFoundError, RefusedError } from "../errors.js";
+import { BusyError, NotFoundError, RefusedError, UsageError } from "../errors.js";
 import { type MountInfo, readMountInfo, topMountAt } from "../mount-info.js";
 import { sessionOfMount } from "./mount-source.js";
 
@@ -11,10 +11,11 @@ const LINKS_MAX = 40;
  * The absolute path without symbolic links, found without asking the file system that is mounted there, or a mount of
  * ours on the way: its daemon may be gone or hang. readlink(2) of a mounted directory is answered by the kernel alone,
  * unlike stat(2).
+ * @throws what `absolutePath` throws
  */
 export async function canonicalMountPoint(path: string): Promise<string> {
   const own = new Set((await ownMounts()).map(({ mountPoint }) => mountPoint));
-  const names = namesOf(resolve(path));
+  const names = namesOf(absolutePath(path));
   let at = "/";
   let links = 0;
   for (let name = names.shift(); name !== undefined; name = names.shift()) {
@@ -31,6 +32,22 @@ export async function canonicalMountPoint(path: string): Promise<string> {
     if (isAbsolute(target)) at = "/";
   }
   return at;
+}
+
+/**
+ * @throws UsageError for an empty path, which an unset variable of a script gives and which must not mean the working
+ *   directory; NotFoundError when that is gone and would be needed
+ */
+export function absolutePath(path: string): string {
+  if (path === "") throw new UsageError("Cannot use an empty text as a directory", { hint: "Name the directory" });
+  try {
+    return resolve(path);
+  } catch (cause) {
+    throw new NotFoundError(`Cannot find "${path}": the working directory does not exist any more`, {
+      cause,
+      hint: "Change to another directory, or give a path that begins with /",
+    });
+  }
 }
 
 function namesOf(path: string): string[] {
@@ -69,17 +86,24 @@ export async function checkMountPoint(path: string): Promise<string> {
         hint: `mkdir -p ${JSON.stringify(named)}`,
       });
     }
-    throw new RefusedError(`Cannot mount on "${named}": ${(error as Error).message}`, { cause: error });
+    throw unusable(named, error);
   });
   if (!kind.isDirectory()) throw new RefusedError(`Cannot mount on "${named}": it is not a directory`);
   const canonical = await realpath(named);
   refuseMounted(topMountAt(mounts, canonical), canonical);
-  if ((await readdir(canonical)).length > 0) {
+  const found = await readdir(canonical).catch((error: unknown) => {
+    throw unusable(canonical, error);
+  });
+  if (found.length > 0) {
     throw new RefusedError(`Cannot mount on "${canonical}": the directory is not empty`, {
       hint: "Use an empty directory: files under a mount are hidden, and a backup of them would be missing",
     });
   }
   return canonical;
+}
+
+function unusable(path: string, cause: unknown): RefusedError {
+  return new RefusedError(`Cannot mount on "${path}": ${(cause as Error).message}`, { cause });
 }
 
 function refuseMounted(mount: ReturnType<typeof topMountAt>, path: string): void {

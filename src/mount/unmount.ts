@@ -62,8 +62,9 @@ export interface UnmountResult {
  */
 export async function unmountTarget(target: string, options: UnmountOptions): Promise<UnmountResult> {
   const sessions = await listSessions(options.paths);
-  const mountPoint = await canonicalMountPoint(target);
   const named = isSessionId(target) ? sessions.filter((entry) => entry.id === target) : [];
+  // A session's id needs no working directory, which may be gone.
+  const mountPoint = named[0] === undefined ? await canonicalMountPoint(target) : (named[0].facts?.mountPoint ?? "");
   const isHere = ({ facts }: SessionEntry): boolean => facts?.mountPoint === mountPoint && !isElsewhere(facts);
   const found = named.length > 0 ? named : sessions.filter(isHere);
   if (found.length === 0) return unmountUnknown(target, mountPoint, options);

@@ -1,10 +1,11 @@
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, mkdirSync, openSync, realpathSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, closeSync, mkdirSync, openSync, realpathSync, rmdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import t, { type Test } from "tap";
 import { BusyError, NotFoundError, RefusedError } from "../../../src/errors.js";
+import { LaunchedDaemon } from "../../../src/mount/launch-daemon.js";
 import { canonicalMountPoint, checkMountPoint } from "../../../src/mount/mount-point.js";
 import { scratch } from "../../fixtures/scratch.js";
 
@@ -51,6 +52,36 @@ void t.test("checkMountPoint() refuses everything else, and says what to do", as
   await t.rejects(checkMountPoint(join(top, "full/file/x")), RefusedError);
   await t.rejects(checkMountPoint(join(top, "full")), { message: /not empty/, exitCode: 79 });
   await t.rejects(checkMountPoint("/"), BusyError);
+});
+
+void t.test("an empty path is none, and one below a working directory that is gone is not found", async (t) => {
+  await t.rejects(canonicalMountPoint(""), { name: "UsageError", message: /empty/ });
+  await t.rejects(checkMountPoint(""), { name: "UsageError" });
+  t.throws(() => LaunchedDaemon.launch("none", ""), { name: "UsageError" });
+  const top = realpathSync(scratch(t));
+  const before = process.cwd();
+  mkdirSync(join(top, "gone"));
+  process.chdir(join(top, "gone"));
+  t.teardown(() => {
+    process.chdir(before);
+  });
+  rmdirSync(join(top, "gone"));
+  const notFound = { name: "NotFoundError", message: /^Cannot find "mnt": the working directory does not exist/ };
+  await t.rejects(canonicalMountPoint("mnt"), notFound);
+  t.throws(() => LaunchedDaemon.launch("none", "mnt"), notFound);
+  t.equal(await canonicalMountPoint(top), top);
+});
+
+void t.test("a directory that cannot be read is refused", async (t) => {
+  const top = realpathSync(scratch(t));
+  const directory = join(top, "mnt");
+  mkdirSync(directory, 0o311);
+  chmodSync(top, 0o711);
+  if (process.getuid?.() === 0) {
+    process.seteuid?.("nobody");
+    t.teardown(() => process.seteuid?.(0));
+  }
+  await t.rejects(checkMountPoint(directory), { name: "RefusedError", message: /EACCES: .*scandir/ });
 });
 
 void t.test("checkMountPoint() refuses a mount, without looking into it", async (t) => {
