@@ -18,11 +18,18 @@ const PATTERNS: readonly (readonly [RegExp, string])[] = [
   [/cst-[A-Za-z0-9]+-[A-Za-z0-9-]+/g, REDACTED],
   [/session\[[^\]\s]{0,200}\][0-9a-f-]*/gi, "session[redacted]"],
   [/(session_id(?:=|%3D))[^&\s"\\]+/gi, `$1${REDACTED}`],
+  // User and password of a URL, such as one in a command of `hooks`; some put a token in place of both.
+  [/(:\/\/)[^\s/?#"'<>]{1,500}@/g, `$1${REDACTED}@`],
   [/(\b(?:basic|bearer)\s+)[A-Za-z0-9+/=._~-]{8,}/gi, `$1${REDACTED}`],
   // A key of TOML or JSON, also inside of a JSON text, or a parameter; not the name of a password file.
   [
-    /((?:password|passwd|pwd|secret|ticket|token|cookie|authorization)\\*"?\s*[:=]\s*)(\\*"(?:[^"\\]|\\.)*\\*"?|'[^']*'|[^\s,;&}<]+)/gi,
+    /((?:password|passwd|pwd|secret|ticket|token|cookie|authorization)\\*"?\s*[:=]\s*)(?:\\*"(?:[^"\\]|\\.)*\\*"?|'[^']*')/gi,
     `$1"${REDACTED}"`,
+  ],
+  // Without quotes of its own it may stand inside of a text, which quotes would end.
+  [
+    /((?:password|passwd|pwd|secret|ticket|token|cookie|authorization)\\*"?\s*[:=]\s*)[^\s,;&}<"](?:"(?![,}\]:\s]|$)|[^\s,;&}<"])*/gi,
+    `$1${REDACTED}`,
   ],
   [/(<(password|sessionId|cookie|ticket)\b[^>]{0,200}>)[^<]*/gi, `$1${REDACTED}`],
 ];

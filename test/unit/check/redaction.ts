@@ -23,6 +23,11 @@ void t.test("what looks like a secret is hidden, whoever wrote it", (t) => {
     `-----BEGIN RSA PRIVATE KEY-----\n${secret}\n-----END RSA PRIVATE KEY-----`,
     `-----BEGIN PRIVATE KEY-----\n${secret}`,
     `view session[${secret}]52f1`,
+    `curl -s https://ops:${secret}@hooks.example.org/x`,
+    `curl https://${secret}@hooks.example.org`,
+    JSON.stringify({ value: `wget https://DOM\\ops:p@${secret}@[::1]:8443/` }),
+    `PGPASSWORD=\\${secret} psql`,
+    `pwd=ab"${secret} x`,
   ]) {
     t.notMatch(redacted(text, secrets), secret, text);
   }
@@ -31,7 +36,22 @@ void t.test("what looks like a secret is hidden, whoever wrote it", (t) => {
   t.not(a, b);
   const innocent = 'password_file = "/etc/vmmount/vc1.password"';
   t.equal(redacted(innocent, secrets), innocent, "names of files stay");
-  for (const word of ["session[", "<password ", "cst-", 'password"', "-----BEGIN A", "OpaqueRef:", "basic ", "\\"]) {
+  const command = JSON.stringify({ value: `PGPASSWORD=${secret} psql` });
+  t.match(JSON.parse(redacted(command, secrets)), { value: "PGPASSWORD=[redacted] psql" }, "JSON is still JSON");
+  const address = "https://vc1.example.org/sdk and backup@vsphere.local";
+  t.equal(redacted(address, secrets), address, "addresses stay");
+  for (const word of [
+    "://",
+    "://a",
+    "session[",
+    "<password ",
+    "cst-",
+    'password"',
+    "-----BEGIN A",
+    "OpaqueRef:",
+    "basic ",
+    "\\",
+  ]) {
     const started = performance.now();
     redacted(word.repeat(200_000), secrets);
     t.ok(performance.now() - started < 15_000, `a long line of ${word} takes no hours`);
