@@ -66,7 +66,8 @@ export async function findCredential(input: CredentialInput): Promise<Credential
 }
 
 async function lookUp(input: CredentialInput): Promise<Credential> {
-  const user = input.env["VMMOUNT_USER"] ?? input.server.user;
+  const named = input.env["VMMOUNT_USER"];
+  const user = named === undefined || named === "" ? input.server.user : named;
   if (user === undefined || user === "") {
     throw new ConfigError(`Cannot log in to "${input.server.name}": no user is configured`, {
       hint: `Give --user, set VMMOUNT_USER, or write user = "…" under [server.${input.server.name}]`,

@@ -118,11 +118,15 @@ const LOGIN_FLAGS = {
 } as const satisfies Partial<Record<keyof CommonOptions, string>>;
 
 function serverChoice(edge: ProcessEdge, options: CommonOptions, secrets: SecretTexts): ServerChoice {
+  // As of every setting: an empty variable counts as unset.
+  const [user, caFile, fingerprint] = ["VMMOUNT_USER", "VMMOUNT_CA_FILE", "VMMOUNT_FINGERPRINT"].map((name) =>
+    edge.env[name] === "" ? undefined : edge.env[name],
+  );
   return {
     server: options.server,
-    user: options.user ?? edge.env["VMMOUNT_USER"],
-    caFile: options.caFile ?? edge.env["VMMOUNT_CA_FILE"],
-    fingerprint: options.fingerprint ?? edge.env["VMMOUNT_FINGERPRINT"],
+    user: options.user ?? user,
+    caFile: options.caFile ?? caFile,
+    fingerprint: options.fingerprint ?? fingerprint,
     insecure: options.insecure,
     loginFlags: Object.entries(LOGIN_FLAGS).flatMap(([key, flag]) =>
       options[key as keyof typeof LOGIN_FLAGS] === undefined ? [] : [flag],

@@ -133,5 +133,6 @@ void t.test("the user of the environment beats the profile's", async (t) => {
   const onPassword = (password: string): void => void heard.push(password);
   t.equal((await find({ passwordFile, onPassword })).user, "backup");
   t.equal((await find({ passwordFile, env: { VMMOUNT_USER: "other" } })).user, "other");
+  t.equal((await find({ passwordFile, env: { VMMOUNT_USER: "" } })).user, "backup", "an empty one is none");
   t.strictSame(heard, ["x y z"], "and whoever hides passwords in logs hears of it");
 });

@@ -155,6 +155,24 @@ void t.test("config show says where each setting is from, and no password", asyn
   t.match(await command(["config", "show"], { env: { VMMOUNT_CONFIG: "/dev/null" } }), { out: /^Files: \/dev\/null/ });
 });
 
+void t.test("an empty variable for a key of the server counts as unset, as it does for settings", async (t) => {
+  const directory = scratch(t);
+  const file = join(directory, "config.toml");
+  writeFileSync(file, '[server.a]\nurl = "https://a.example"\nuser = "u"\nca_file = "/ca.pem"\n');
+  const env = { VMMOUNT_CONFIG: file, VMMOUNT_USER: "", VMMOUNT_CA_FILE: "", VMMOUNT_FINGERPRINT: "" };
+  const { out } = await command(["config", "show", "--effective", "--json"], { env });
+  const { servers } = JSON.parse(out) as { servers: { values: { key: string; value: unknown; origin: string }[] }[] };
+  t.match(
+    servers[0]?.values.map(({ key, value, origin }) => [key, value, origin]),
+    [
+      ["url", "https://a.example", "file"],
+      ["user", "u", "file"],
+      ["ca_file", "/ca.pem", "file"],
+    ],
+  );
+  t.equal(servers[0]?.values.length, 3, "and no fingerprint");
+});
+
 void t.test("config show --effective says value and place of every setting and server key", async (t) => {
   const directory = realpathSync(scratch(t));
   const file = join(directory, "config.toml");
