@@ -1,8 +1,8 @@
 import { readFileSync, statSync } from "node:fs";
-import { homedir } from "node:os";
 import { isAbsolute, join } from "node:path";
 import { parse } from "smol-toml";
 import { ConfigError } from "./errors.js";
+import { homeOfDatabase } from "./personal-defaults.js";
 import { TomlLines } from "./toml-lines.js";
 
 /** A configuration file is a page of text; more is a mistake such as a wrong path. */
@@ -23,10 +23,12 @@ export function configFiles(
   if (explicit !== undefined && explicit !== "") return [explicit];
   // XDG Base Directory Specification: an empty or relative value counts as unset. A file of the current directory,
   // which may belong to somebody else, must not configure us.
-  const [xdg, home = homedir()] = [env["XDG_CONFIG_HOME"], env["HOME"]].map((path) =>
+  const [xdg, homeOfEnv] = [env["XDG_CONFIG_HOME"], env["HOME"]].map((path) =>
     path !== undefined && isAbsolute(path) ? path : undefined,
   );
-  const usual = ["/etc/vmmount/config.toml", join(xdg ?? join(home, ".config"), "vmmount/config.toml")];
+  const home = xdg === undefined ? (homeOfEnv ?? homeOfDatabase()) : undefined;
+  const own = xdg ?? (home === undefined ? undefined : join(home, ".config"));
+  const usual = ["/etc/vmmount/config.toml", ...(own === undefined ? [] : [join(own, "vmmount/config.toml")])];
   return usual.filter((path) => isFile(path));
 }
 

@@ -1,10 +1,9 @@
-import { homedir } from "node:os";
 import type { z } from "zod";
 import { closeNames } from "./close-names.js";
 import { type ConfigFile, configFiles, readConfigFile } from "./config-file.js";
 import { ConfigMistakes, type ConfigMistake } from "./config-mistakes.js";
 import { ConfigError } from "./errors.js";
-import { type Person, personalDefaults } from "./personal-defaults.js";
+import { neededHome, type Person, personalDefaults } from "./personal-defaults.js";
 import { settingConflicts } from "./setting-conflicts.js";
 import { type SettingOrigin, originText } from "./setting-origin.js";
 import { settingText } from "./setting-text.js";
@@ -115,9 +114,9 @@ function thisPerson(): Person {
   return {
     uid: process.geteuid?.() ?? 0,
     gid: process.getegid?.() ?? 0,
-    // Asked only when HOME is not set: a uid without an entry in the password database has none.
+    // Asked only when HOME is not set.
     get home() {
-      return homedir();
+      return neededHome();
     },
   };
 }

@@ -1,4 +1,6 @@
+import { homedir } from "node:os";
 import { isAbsolute, join } from "node:path";
+import { ConfigError } from "./errors.js";
 import type { SettingKey } from "./settings.js";
 
 /** Who runs vmmount. */
@@ -31,6 +33,28 @@ export function personalDefaults(
     "mount.uid": person.uid,
     "mount.gid": person.gid,
   };
+}
+
+/** What the password database says; undefined for a uid that is not in it, as in containers. Asked only when HOME is not set. */
+export function homeOfDatabase(): string | undefined {
+  try {
+    return homedir();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ERR_SYSTEM_ERROR") return undefined;
+    throw error;
+  }
+}
+
+/** @throws ConfigError for a user without one */
+export function neededHome(): string {
+  const home = homeOfDatabase();
+  if (home !== undefined) return home;
+  throw new ConfigError(
+    "Cannot choose directories for this user: HOME is not set, and the password database has none",
+    {
+      hint: "Set HOME to a directory of this user, or both XDG_STATE_HOME and XDG_CACHE_HOME",
+    },
+  );
 }
 
 /** The specification: an empty or relative value counts as unset. */

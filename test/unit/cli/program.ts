@@ -141,4 +141,24 @@ void t.test("as a process", { skip: notBuilt }, async (t) => {
     t.equal(code, 141, "as SIGPIPE ends other programs");
     t.equal(stderr, "");
   });
+  await t.test(
+    "a user who is in no password database and has no HOME",
+    { skip: process.getuid?.() !== 0 },
+    async (t) => {
+      const as = async (...env: string[]): Promise<{ code: number | null; stderr: string }> => {
+        // "env -i" keeps out what tap adds, which this user could not write.
+        const child = spawn("env", ["-i", ...env, process.execPath, PROGRAM, "config", "show"], {
+          ...{ uid: 54_321, gid: 54_321, cwd: "/" },
+          stdio: ["ignore", "ignore", "pipe"],
+        });
+        t.teardown(() => child.kill("SIGKILL"));
+        let stderr = "";
+        child.stderr.on("data", (chunk: Buffer) => (stderr += chunk.toString()));
+        const [code] = (await once(child, "close")) as [number | null];
+        return { code, stderr };
+      };
+      t.match(await as(), { code: 78, stderr: /^vmmount: Cannot choose directories .*HOME[^\n]*\n$/ });
+      t.match(await as("XDG_STATE_HOME=/tmp/s", "XDG_CACHE_HOME=/tmp/c"), { code: 0, stderr: "" });
+    },
+  );
 });
