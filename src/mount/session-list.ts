@@ -38,13 +38,16 @@ export async function listSessions(paths: StatePaths): Promise<SessionEntry[]> {
 async function readSession(paths: StatePaths, id: string): Promise<SessionEntry | undefined> {
   let records: JournalRecord[] = [];
   let damage: string | undefined;
-  const isLive = await isLocked(paths.journal(id));
-  if (isLive === undefined) return undefined;
+  let isLive = false;
   try {
+    const isHeld = await isLocked(paths.journal(id));
+    if (isHeld === undefined) return undefined;
+    isLive = isHeld;
     records = await readJournal(paths.journal(id));
   } catch (error) {
     // Erased between the two looks: the session ended well.
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    // Also of one that cannot even be opened: it must not keep the other sessions from being listed and unmounted.
     damage = errorChain(error);
   }
   const planned = records.find((record) => record.event === "planned");

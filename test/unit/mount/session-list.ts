@@ -1,5 +1,7 @@
 import { execFileSync } from "node:child_process";
-import { chmodSync, mkdirSync, truncateSync, writeFileSync } from "node:fs";
+import { once } from "node:events";
+import { chmodSync, mkdirSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import t from "tap";
 import { ConfigError } from "../../../src/errors.js";
@@ -64,6 +66,25 @@ void t.test("looking at a session does not take it for living, however many look
   }
   const looks = await Promise.all(Array.from({ length: 20 }, () => listSessions(paths)));
   t.ok(looks.every(([entry]) => entry?.isLive === false));
+});
+
+void t.test("a journal that cannot be opened is a damaged one, and hides no other session", async (t) => {
+  const paths = new StatePaths(configIn(scratch(t)).settings);
+  await paths.prepare();
+  await using live = await FileJournal.create(paths.journal("000000ccve"), "000000ccve");
+  await live.append({ event: "planned", facts: sessionFacts() });
+  symlinkSync("000000ring.journal", paths.journal("000000r1ng"));
+  symlinkSync(paths.journal("0000000rng"), paths.journal("0000000rng"));
+  const server = createServer().listen(paths.journal("0000s0cket"));
+  t.teardown(() => server.close());
+  await once(server, "listening");
+  mkdirSync(paths.journal("00000f0der"));
+  const found = Object.fromEntries((await listSessions(paths)).map((entry) => [entry.id, entry]));
+  t.match(found["000000ccve"], { isLive: true, facts: sessionFacts() });
+  t.match(found["0000000rng"], { isLive: false, damage: /ELOOP/ });
+  t.match(found["0000s0cket"], { isLive: false, damage: /ENXIO/ });
+  t.match(found["00000f0der"], { isLive: false, damage: /is not a file/ });
+  t.notOk("000000r1ng" in found, "a link that leads nowhere is no journal");
 });
 
 void t.test("a directory that cannot be read is named", async (t) => {
