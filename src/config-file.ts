@@ -1,4 +1,4 @@
-import { readFileSync, statSync } from "node:fs";
+import { closeSync, openSync, readSync, statSync } from "node:fs";
 import { isAbsolute, join } from "node:path";
 import { parse } from "smol-toml";
 import { ConfigError } from "./errors.js";
@@ -47,11 +47,38 @@ function isFile(path: string): boolean {
 /** @throws ConfigError for a file that cannot be read or is no TOML */
 export function readConfigFile(path: string): ConfigFile {
   try {
-    if (statSync(path).size > FILE_BYTES_MAX) throw new RangeError(`It is larger than ${FILE_BYTES_MAX} bytes`);
-    const text = readFileSync(path, "utf8");
+    const text = textOf(readBounded(path));
     return { path, table: parse(text), lines: new TomlLines(text) };
   } catch (error) {
     const reason = (error as Error).message.split("\n")[0] ?? "";
     throw new ConfigError(`Cannot read configuration file "${path}": ${reason}`, { cause: error });
+  }
+}
+
+/** Whatever it is: a device may have no end and no size. */
+function readBounded(path: string): Buffer {
+  const fd = openSync(path, "r");
+  try {
+    const buffer = Buffer.alloc(FILE_BYTES_MAX + 1);
+    let length = 0;
+    for (;;) {
+      const got = readSync(fd, buffer, length, buffer.length - length, null);
+      if (got === 0) return buffer.subarray(0, length);
+      length += got;
+      if (length > FILE_BYTES_MAX) throw new RangeError(`It is larger than ${FILE_BYTES_MAX} bytes`);
+    }
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** A character that is guessed at would be a wrong user or password. @throws TypeError with the line */
+function textOf(data: Buffer): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(data);
+  } catch (cause) {
+    const good = data.toString("utf8").split("\n");
+    const line = good.findIndex((text) => text.includes("\ufffd")) + 1;
+    throw new TypeError(`Line ${line} is not UTF-8: save it as UTF-8`, { cause });
   }
 }

@@ -16,6 +16,20 @@ void t.test("a file is its tables, and where each key stands", (t) => {
   t.end();
 });
 
+void t.test("a file in another encoding is refused, and a byte order mark is none of it", (t) => {
+  const path = join(scratch(t), "config.toml");
+  writeFileSync(path, Buffer.from('[server.a]\nuser = "J\u00f6rg"\n', "latin1"));
+  t.throws(() => readConfigFile(path), { name: "ConfigError", message: /config\.toml": Line 2 is not UTF-8/ });
+  writeFileSync(path, "\ufeff[mount]\r\nuid = 1\r\n");
+  t.match(readConfigFile(path).table, { mount: { uid: 1 } });
+  t.end();
+});
+
+void t.test("a device without an end is no configuration", (t) => {
+  t.throws(() => readConfigFile("/dev/zero"), { name: "ConfigError", message: /"\/dev\/zero": It is larger than/ });
+  t.end();
+});
+
 void t.test("a file that is named is the only one", (t) => {
   t.strictSame(configFiles("/a", { VMMOUNT_CONFIG: "/b" }), ["/a"]);
   t.strictSame(configFiles(undefined, { VMMOUNT_CONFIG: "/b" }), ["/b"]);
