@@ -5,7 +5,7 @@ import { pipeline } from "node:stream/promises";
 import { pack } from "tar-stream";
 import { ConfigError, RefusedError } from "../errors.js";
 import { listSessions } from "../mount/session-list.js";
-import { SETTING_KEYS } from "../settings.js";
+import { type SettingKey, SETTING_KEYS, type Settings } from "../settings.js";
 import type { SessionFacts } from "../snapshot/journal-record.js";
 import { type BundleEntry, ownMounts, stateFiles } from "./bundle-files.js";
 import { serverStory } from "./bundle-servers.js";
@@ -100,12 +100,18 @@ function vmsOf(sessions: readonly SessionFacts[], url: string): SessionFacts["vm
 function shownConfig({ settings, origins, servers, files }: CheckOptions["config"]): object {
   return {
     files,
-    settings: SETTING_KEYS.map((key) => ({ key, value: settings[key], origin: origins[key] })),
+    settings: SETTING_KEYS.map((key) => ({ key, value: shownValue(key, settings), origin: origins[key] })),
     servers: [...servers.values()].map(({ password, ...server }) => ({
       ...server,
       login: password === undefined ? "elsewhere" : "in the file",
     })),
   };
+}
+
+/** Commands may have passwords in them, in forms that nobody can know: that there is one must do. */
+function shownValue(key: SettingKey, settings: Settings): unknown {
+  const isCommand = key === "hooks.before_snapshot" || key === "hooks.after_snapshot";
+  return isCommand && settings[key] !== "" ? "[a command, not shown]" : settings[key];
 }
 
 function json(name: string, value: unknown): BundleEntry {

@@ -46,7 +46,12 @@ export function thisBoot(): string {
  * that a machine, or a container on it, merely has another name. Journals of before boots were noted count as ours.
  */
 export function isElsewhere({ host, boot }: { readonly host: string; readonly boot?: string | undefined }): boolean {
-  return boot !== undefined && boot !== thisBoot() && host !== hostname();
+  return boot !== undefined && boot !== thisBoot() && firstLabel(host) !== firstLabel(hostname());
+}
+
+/** Whether a machine's name has its domain depends on the day: DHCP and a new image change it. */
+function firstLabel(host: string): string {
+  return (host.split(".")[0] ?? host).toLowerCase();
 }
 
 /** Whether a snapshot was made here. Marks of before there was a host id name the host alone. */

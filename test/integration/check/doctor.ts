@@ -21,6 +21,7 @@ const SECRETS = {
   cookie: "c00kie9f8e7d6c5b4a",
   ticket: "cst-VCT-52aabbcc--tp-1A-2B-3C",
   session: "0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9",
+  command: "Pw0fAc0mmand",
 };
 const { signal } = new AbortController();
 const lab = await labFor(t);
@@ -30,7 +31,8 @@ const config = configIn(
   directory,
   `[server.lab]\nurl = "${lab.url}"\nuser = "${lab.user}"\npassword_file = "${lab.passwordPath}"\nfingerprint = "${lab.fingerprint}"
 [server.gone]\nurl = "https://127.0.0.1:1"\nuser = "u"\npassword = ${JSON.stringify(SECRETS.inline)}
-[server.other]\nurl = "https://127.0.0.1:1"\nuser = "u"\npassword_file = "${join(directory, "pw")}"\n`,
+[server.other]\nurl = "https://127.0.0.1:1"\nuser = "u"\npassword_file = "${join(directory, "pw")}"
+[hooks]\nbefore_snapshot = "mysql -p${SECRETS.command} -e 'FLUSH TABLES'"\n`,
 );
 const env = {
   VMMOUNT_CONFIG: join(directory, "config.toml"),

@@ -65,7 +65,7 @@ void t.test("gc, and then umount", async (t) => {
   await removing();
   const umount = await host.vmmount(["umount", session]);
   t.equal(umount.code, 0, umount.stderr);
-  t.match(umount.stdout, /cleaned up already/);
+  t.match(umount.stdout, /cleaned up already|is left on this host/);
   t.equal((await gc).code, 0);
   t.equal(removals(), 1);
   await nothingLeft(t, host, lab);
@@ -91,7 +91,7 @@ void t.test("a new mount of the VM, and then gc and umount of the dead session",
   const [gc, umount] = await Promise.all([host.vmmount(["gc", "--yes"]), host.vmmount(["umount", session])]);
   t.equal(gc.code, 0, gc.stdout + gc.stderr);
   t.equal(umount.code, 0, umount.stderr);
-  t.match(umount.stdout, /cleaned up already/);
+  t.match(umount.stdout, /cleaned up already|is left on this host/);
   t.equal((await mount).code, 0, (await mount).stderr);
   t.equal(removals(), 1);
   t.equal(lab.vm("tiny").snapshots.length, 1, "nobody took the living one's");

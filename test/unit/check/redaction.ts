@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
@@ -86,5 +87,13 @@ void t.test("passwords of the configuration, of files and of systemd are known i
   t.doesNotThrow(() =>
     knownSecrets(configIn(directory), { VMMOUNT_PASSWORD_FILE: "/none", CREDENTIALS_DIRECTORY: "/none" }),
   );
+  t.end();
+});
+
+void t.test("a pipe in place of a password file is not waited for", { timeout: 10_000 }, (t) => {
+  const directory = scratch(t);
+  const pipe = join(directory, "pipe");
+  execFileSync("mkfifo", [pipe]);
+  t.doesNotThrow(() => knownSecrets(configIn(directory), { VMMOUNT_PASSWORD_FILE: pipe }));
   t.end();
 });

@@ -1,6 +1,6 @@
 import t from "tap";
 import type { Snapshot } from "../../../src/hypervisor.js";
-import { type HostMark, isOfHost, thisHost } from "../../../src/snapshot/host.js";
+import { type HostMark, isElsewhere, isOfHost, thisBoot, thisHost } from "../../../src/snapshot/host.js";
 import { describeOwnership, snapshotName } from "../../../src/snapshot/ownership.js";
 import { classifySnapshot, type SnapshotClass, type Surroundings } from "../../../src/snapshot/snapshot-class.js";
 
@@ -92,5 +92,15 @@ void t.test("this host knows itself, and no other of its name or its machine-id"
   t.ok(isOfHost({ host: here.host }, here), "a mark of before there were host ids");
   t.notOk(isOfHost({ ...here, hostId: "0".repeat(16) }, here));
   t.notOk(isOfHost({ ...here, host: `${here.host}2` }, here));
+  t.end();
+});
+
+void t.test("a journal is another machine's when neither its name nor its boot is ours", (t) => {
+  const { host } = thisHost();
+  t.equal(isElsewhere({ host: "elsewhere", boot: "another" }), true);
+  t.equal(isElsewhere({ host, boot: "before a reboot" }), false);
+  t.equal(isElsewhere({ host: `${host.toUpperCase()}.example.org`, boot: "before a reboot" }), false);
+  t.equal(isElsewhere({ host: "an earlier name", boot: thisBoot() }), false);
+  t.equal(isElsewhere({ host: "elsewhere" }), false, "of before boots were noted");
   t.end();
 });
