@@ -147,12 +147,21 @@ function readSecret(fd: number, where: string): Secret {
       length += got;
       if (length > SECRET_BYTES_MAX) throw new RangeError(`It is longer than ${SECRET_BYTES_MAX} bytes`);
     }
-    const text = buffer.toString("utf8", 0, length).split(/\r?\n/, 1)[0] ?? "";
+    const text = textOf(buffer.subarray(0, length)).split(/\r?\n/, 1)[0] ?? "";
     if (text === "") throw new RangeError("It is empty");
     return new Secret(text);
   } catch (error) {
     throw new ConfigError(`Cannot read a password from ${where}: ${(error as Error).message}`, { cause: error });
   } finally {
     buffer.fill(0);
+  }
+}
+
+/** Without the byte order mark of Windows editors. A character that is guessed at is a wrong password, which locks accounts. */
+function textOf(data: Uint8Array): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(data);
+  } catch (cause) {
+    throw new TypeError("It is not UTF-8: save it as UTF-8", { cause });
   }
 }

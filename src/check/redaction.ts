@@ -70,7 +70,8 @@ function firstBytes(path: string): string {
     const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
       const buffer = Buffer.alloc(SECRET_BYTES_MAX);
-      return buffer.toString("utf8", 0, readSync(fd, buffer, 0, buffer.length, 0));
+      // Without a byte order mark, as a password is used.
+      return new TextDecoder().decode(buffer.subarray(0, readSync(fd, buffer, 0, buffer.length, 0)));
     } finally {
       closeSync(fd);
     }

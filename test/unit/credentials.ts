@@ -90,6 +90,20 @@ void t.test("the first line is the password, byte for byte", async (t) => {
   }
 });
 
+void t.test(
+  "a byte order mark is no part of a password; what is not UTF-8 is refused and not guessed at",
+  async (t) => {
+    const bom = await find({ passwordFile: secretFile(t, "\ufeffhunter2\r\n") });
+    t.equal(bom.password.reveal(), "hunter2");
+    for (const encoding of ["latin1", "utf16le"] as const) {
+      const passwordFile = secretFile(t, Buffer.from("\u00fcber\uff00", encoding));
+      const error = await failureOf(find({ passwordFile }));
+      t.match(error, { exitCode: 78, message: /It is not UTF-8: save it as UTF-8$/ });
+      t.notMatch(error.message, "ber");
+    }
+  },
+);
+
 void t.test("a file that others may open is refused", async (t) => {
   for (const mode of [0o640, 0o604, 0o610, 0o666, 0o602]) {
     const passwordFile = secretFile(t, "hunter2", mode);

@@ -71,7 +71,7 @@ void t.test("passwords of the configuration, of files and of systemd are known i
   const path = write("pw", `${file}\n`);
   const toml = `[server.a]\nurl = "https://a.example"\nuser = "u"\npassword = ${JSON.stringify(inline)}\n[server.b]\nurl = "https://b.example"\npassword_file = "${path}"\n`;
   write("vmmount.b", systemd);
-  const env = { VMMOUNT_PASSWORD_FILE: write("env", environment), CREDENTIALS_DIRECTORY: directory };
+  const env = { VMMOUNT_PASSWORD_FILE: write("env", `\ufeff${environment}`), CREDENTIALS_DIRECTORY: directory };
   const secrets = knownSecrets(configIn(directory, toml), env);
   for (const password of passwords) {
     const xml = password.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
