@@ -62,7 +62,9 @@ export async function runChecks(target: CheckTarget, options: CheckOptions): Pro
 function serversOf({ server, locator }: CheckTarget, config: Config, choice: ServerChoice) {
   const named = locator?.server ?? server ?? choice.server;
   if (named !== undefined || locator !== undefined) return [chooseServer(config, locator?.server ?? server, choice)];
-  const all = [...config.servers.keys()];
+  // A default may be a URL, or a name of the environment that nobody has checked yet: a mount goes there.
+  const byDefault = config.settings.default_server;
+  const all = [...new Set([...config.servers.keys(), ...(byDefault === "" ? [] : [byDefault])])];
   const [flag] = choice.loginFlags ?? [];
   if (flag !== undefined && all.length > 1) {
     throw new UsageError(`Cannot use ${flag} with ${all.length} servers: name the one that it is for`);
