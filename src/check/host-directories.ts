@@ -1,5 +1,5 @@
 import { constants } from "node:fs";
-import { access, stat, statfs } from "node:fs/promises";
+import { access, lstat, stat, statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 import { errorFacts, VmmountError } from "../errors.js";
 import { refuseForeignDirectory } from "../mount/directory-owner.js";
@@ -36,7 +36,8 @@ export async function checkDirectory(key: DirectoryKey, settings: Pick<Settings,
     if (key === "runtime.dir" && there === path) await refuseForeignDirectory(path);
   } catch (error) {
     if (error instanceof VmmountError) return failed(id, errorFacts(error));
-    const reason = (error as NodeJS.ErrnoException).code ?? String(error);
+    const { code = String(error) } = error as NodeJS.ErrnoException;
+    const reason = code === "ENOENT" ? `"${there}" is a link to what is not there` : code;
     return fail(id, "config", `${shown} cannot be written: ${reason}`, `Set ${key} to a directory of yours`);
   }
   const { bsize, bavail, blocks } = await statfs(there);
@@ -48,7 +49,8 @@ export async function checkDirectory(key: DirectoryKey, settings: Pick<Settings,
 /** The path itself or, where it is not there yet, what it would be made in. */
 async function nearest(path: string): Promise<string> {
   for (let at = path; ; at = dirname(at)) {
-    const isThere = await stat(at).then(
+    // A link to nothing is there all the same: nobody can make a directory in its place.
+    const isThere = await lstat(at).then(
       () => true,
       (error: unknown) => (error as NodeJS.ErrnoException).code !== "ENOENT",
     );

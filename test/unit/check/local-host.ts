@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, rmdirSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, rmdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { bounded } from "../../../src/check/bounded.js";
@@ -44,6 +44,14 @@ void t.test("a directory that is a file, and one of somebody else", async (t) =>
   const found = await host({ ...settings, "state.dir": join(directory, "file"), "cache.dir": "/proc/self" });
   t.match(found.get("host.state"), { state: "fail", exit: "config", text: /is no directory/ });
   t.equal(found.get("host.cache")?.state, "fail", "nobody can write there, not even root");
+});
+
+void t.test("a directory behind a link to nothing, such as a disk that is not mounted, cannot be made", async (t) => {
+  const directory = scratch(t);
+  const { settings } = configIn(directory);
+  symlinkSync("/nonexistent/disk", join(directory, "link"));
+  const found = await host({ ...settings, "state.dir": join(directory, "link/vmmount") });
+  t.match(found.get("host.state"), { state: "fail", exit: "config", text: /link" is a link to what is not there$/ });
 });
 
 void t.test("sessions whose daemon is gone are told of", async (t) => {
