@@ -257,6 +257,7 @@ export class MountSession implements MountedSession {
     const suffix = degraded === undefined ? "" : `; a reader had got an I/O error before (${degraded})`;
     await this.#watch?.look();
     await this.#watch?.stop();
+    if (this.#watch?.isReplaced === true) this.#snapshots.disown();
     const written = await writtenMeanwhile({ disks: this.#disks, consistency, vmName: name, logger });
     const failure = await disposeAll(this.#undo);
     if (failure !== undefined) logger.error(errorChain(failure));
@@ -322,11 +323,13 @@ function watchSnapshot(
   stack: BlockStack,
   logger: Logger,
 ): SnapshotWatch | undefined {
-  if (snapshot.ref === undefined) return undefined;
+  const { ref, name = "", createdAt } = snapshot;
+  if (ref === undefined) return undefined;
   const onGone = (): void => {
     stack.distrust("somebody else removed the snapshot");
   };
-  const watch = new SnapshotWatch({ hypervisor, vm: vm.identity.ref, snapshot: snapshot.ref, logger, onGone });
+  const watched = { ref, name, createdAt };
+  const watch = new SnapshotWatch({ hypervisor, vm: vm.identity.ref, snapshot: watched, logger, onGone });
   watch.start();
   return watch;
 }

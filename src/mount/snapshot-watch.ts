@@ -1,6 +1,6 @@
 import { deadline } from "../deadline.js";
 import { errorChain, UnreachableError } from "../errors.js";
-import type { Hypervisor } from "../hypervisor.js";
+import type { Hypervisor, Snapshot } from "../hypervisor.js";
 import type { Logger } from "../log.js";
 
 /** One call a minute keeps the damage small and the server does not notice it. */
@@ -11,7 +11,7 @@ const LOOK_MS_MAX = 30_000;
 export interface SnapshotWatchOptions {
   readonly hypervisor: Pick<Hypervisor, "listSnapshots">;
   readonly vm: string;
-  readonly snapshot: string;
+  readonly snapshot: Pick<Snapshot, "ref" | "name" | "createdAt">;
   readonly logger: Logger;
   /** Called once, when the snapshot is seen to be gone. */
   readonly onGone: () => void;
@@ -27,6 +27,7 @@ export class SnapshotWatch {
   #timer: NodeJS.Timeout | undefined;
   #looking: Promise<void> | undefined;
   #gone = false;
+  #replaced = false;
 
   constructor(options: SnapshotWatchOptions) {
     this.#options = options;
@@ -35,6 +36,11 @@ export class SnapshotWatch {
   /** It was seen to be gone. */
   get isGone(): boolean {
     return this.#gone;
+  }
+
+  /** Besides, the server has given its id to another one. */
+  get isReplaced(): boolean {
+    return this.#replaced;
   }
 
   /** Looks now and then, without keeping the process alive. */
@@ -60,11 +66,19 @@ export class SnapshotWatch {
     const signal = deadline(LOOK_MS_MAX, () => new UnreachableError("Listing the snapshots took too long"));
     try {
       const all = await hypervisor.listSnapshots(vm, { signal });
-      if (this.#gone || all.some(({ ref }) => ref === snapshot)) return;
+      const found = all.find(({ ref }) => ref === snapshot.ref);
+      if (found !== undefined && isSame(found, snapshot)) return;
+      this.#replaced = found !== undefined;
+      if (this.#gone) return;
       this.#gone = true;
       onGone();
     } catch (error) {
       logger.warn(`Cannot see whether the snapshot is still there: ${errorChain(error)}`);
     }
   }
+}
+
+/** People rename snapshots, and nobody changes the time of one. */
+function isSame(found: Snapshot, { name, createdAt }: SnapshotWatchOptions["snapshot"]): boolean {
+  return found.name === name || found.createdAt.getTime() === createdAt.getTime();
 }

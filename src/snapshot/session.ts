@@ -56,6 +56,7 @@ export class SnapshotSession {
   readonly #options: SessionOptions;
   #state: SessionState = { name: "planned" };
   #wasServed = false;
+  #isDisowned = false;
 
   constructor(options: SessionOptions) {
     this.#options = options;
@@ -85,6 +86,11 @@ export class SnapshotSession {
   async served(disks: number): Promise<void> {
     await this.#options.journal.append({ event: "serving", disks });
     this.#wasServed = true;
+  }
+
+  /** Somebody removed the snapshot, and the server has given its id to another one: an id alone proves nothing any more. */
+  disown(): void {
+    this.#isDisowned = true;
   }
 
   /** Whether `remove` will remove a snapshot. */
@@ -255,7 +261,8 @@ export class SnapshotSession {
     const { snapshot } = state;
     const signal = this.#removeDeadline();
     try {
-      await (state.name === "created" ? this.#removeAll([snapshot], signal) : this.#removeUsed(snapshot, signal));
+      const known = this.#isDisowned ? [] : [snapshot];
+      await (state.name === "created" ? this.#removeAll(known, signal) : this.#removeUsed(snapshot, signal));
     } catch (error) {
       await this.#leaveOver(`Snapshot "${snapshot.name}" (${snapshot.ref}) could not be removed`, error);
     }

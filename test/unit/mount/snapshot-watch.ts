@@ -19,7 +19,7 @@ function watch(answer: () => Promise<Snapshot[]>, intervalMs?: number) {
   const watching = new SnapshotWatch({
     hypervisor: { listSnapshots: answer },
     vm: "vm-1",
-    snapshot: OURS.ref,
+    snapshot: OURS,
     logger,
     onGone: () => calls++,
     ...(intervalMs !== undefined && { intervalMs }),
@@ -40,6 +40,19 @@ void t.test("a snapshot that is gone is told once, even when others are there", 
   await watching.look();
   t.equal(gone(), 1);
   t.ok(watching.isGone);
+});
+
+void t.test("another snapshot that has its id is not taken for it, and one with a new name is", async (t) => {
+  const theirs = { ...OURS, name: "before upgrade", createdAt: new Date(1) };
+  const answers = [[{ ...OURS, name: "renamed" }], [], [theirs]];
+  const { watching, gone } = watch(() => Promise.resolve(answers.shift() ?? []));
+  await watching.look();
+  t.same([watching.isGone, watching.isReplaced], [false, false]);
+  await watching.look();
+  t.same([watching.isGone, watching.isReplaced], [true, false]);
+  await watching.look();
+  t.same([watching.isGone, watching.isReplaced], [true, true]);
+  t.equal(gone(), 1);
 });
 
 void t.test("a server that does not answer has shown nothing", async (t) => {

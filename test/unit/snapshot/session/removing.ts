@@ -89,3 +89,17 @@ void t.test("a snapshot to be deleted whose VM was registered again is a leftove
   t.match(await failureOf(again), { name: "RefusedError", message: says });
   t.equal(server.vms[0]!.snapshots.size, 1);
 });
+
+void t.test("a snapshot that has the id of ours is not touched", async (t) => {
+  const { session, server, hypervisor, vm, left, events } = await stage();
+  const { snapshot } = await session.create(signal);
+  await hypervisor.removeSnapshot(snapshot.ref, { signal });
+  const { ref } = server.takeSnapshot(vm, { name: "before upgrade", description: "", quiesce: false });
+  const theirs = vm.snapshots.get(ref)!;
+  vm.snapshots.delete(ref);
+  vm.snapshots.set(snapshot.ref, { ...theirs, snapshot: { ...theirs.snapshot, ref: snapshot.ref } });
+  session.disown();
+  await session.remove();
+  t.strictSame(left(), ["before upgrade"]);
+  t.equal(events().at(-1), "removed");
+});
