@@ -105,9 +105,15 @@ function outcomeOf(
           options.onProgress(from.what, from.percent);
           break;
         case "prepared":
-          options.onPrepared?.(from.place).then(() => {
-            tell(child, { type: "proceed" });
-          }, reject);
+          options.onPrepared?.(from.place).then(
+            () => {
+              tell(child, { type: "proceed" });
+            },
+            (error: Error) => {
+              // After a signal the daemon cleans up, as it is told below, and has the last word.
+              if (!options.signal.aborted) reject(error);
+            },
+          );
           break;
         case "ready":
           resolve(from.status);

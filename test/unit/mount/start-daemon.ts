@@ -94,6 +94,24 @@ void t.test("a signal is passed on, and the daemon's clean-up is waited for", as
   t.equal(read("cancelled"), 2);
 });
 
+void t.test("also that of one whose turn has not come", async (t) => {
+  const stop = new AbortController();
+  const { read, outcome } = starting(t, "waits for its turn", {
+    signal: stop.signal,
+    onPrepared: () => {
+      const turn = new Promise<void>((_, reject) => {
+        stop.signal.addEventListener("abort", () => {
+          reject(stop.signal.reason as Error);
+        });
+      });
+      stop.abort(new CancelledError("Stopped by SIGINT", { signal: 2 }));
+      return turn;
+    },
+  });
+  t.match(await failureOf(outcome), { name: "CancelledError", message: "Cleaned up", exitCode: 130 });
+  t.equal(read("cancelled"), 2);
+});
+
 void t.test("waiting for the clean-up ends some time", async (t) => {
   const stop = new AbortController();
   const { notes, outcome } = starting(t, "is deaf", {
