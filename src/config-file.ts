@@ -1,4 +1,4 @@
-import { closeSync, openSync, readSync, statSync } from "node:fs";
+import { closeSync, lstatSync, openSync, readSync, statSync } from "node:fs";
 import { isAbsolute, join } from "node:path";
 import { parse } from "smol-toml";
 import { ConfigError } from "./errors.js";
@@ -29,12 +29,17 @@ export function configFiles(
   const home = xdg === undefined ? (homeOfEnv ?? homeOfDatabase()) : undefined;
   const own = xdg ?? (home === undefined ? undefined : join(home, ".config"));
   const usual = ["/etc/vmmount/config.toml", ...(own === undefined ? [] : [join(own, "vmmount/config.toml")])];
-  return usual.filter((path) => isFile(path));
+  return usual.filter((path) => isThere(path));
 }
 
-function isFile(path: string): boolean {
+/** @throws ConfigError for what is there and cannot be read: to go on without what it says would be worse */
+function isThere(path: string): boolean {
   try {
-    return statSync(path, { throwIfNoEntry: false })?.isFile() === true;
+    if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return false;
+    const stat = statSync(path);
+    // /dev/null stands for an empty file.
+    if (stat.isFile() || stat.isCharacterDevice()) return true;
+    throw new TypeError("It is no file");
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOTDIR") return false;
     throw new ConfigError(`Cannot look for configuration file "${path}": ${(error as Error).message}`, {

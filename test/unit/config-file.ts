@@ -1,4 +1,4 @@
-import { writeFileSync } from "node:fs";
+import { mkdirSync, rmdirSync, symlinkSync, unlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { configFiles, readConfigFile } from "../../src/config-file.js";
@@ -33,6 +33,22 @@ void t.test("a device without an end is no configuration", (t) => {
 void t.test("a file that is named is the only one", (t) => {
   t.strictSame(configFiles("/a", { VMMOUNT_CONFIG: "/b" }), ["/a"]);
   t.strictSame(configFiles(undefined, { VMMOUNT_CONFIG: "/b" }), ["/b"]);
+  t.end();
+});
+
+void t.test("what stands at a usual place and is no file, or a link to nothing, is not passed over", (t) => {
+  const home = scratch(t);
+  const path = join(home, "vmmount/config.toml");
+  const found = () => configFiles(undefined, { XDG_CONFIG_HOME: home }).filter((one) => one === path);
+  t.strictSame(found(), []);
+  mkdirSync(path, { recursive: true });
+  t.throws(found, { name: "ConfigError", message: /config\.toml": It is no file$/ });
+  rmdirSync(path);
+  symlinkSync("/nonexistent/config.toml", path);
+  t.throws(found, { name: "ConfigError", message: /config\.toml": ENOENT/ });
+  unlinkSync(path);
+  symlinkSync("/dev/null", path);
+  t.strictSame(found(), [path]);
   t.end();
 });
 
