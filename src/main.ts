@@ -6,6 +6,7 @@ import { CancelledError, errorFacts } from "./errors.js";
 import { EXIT_CODES } from "./exit-codes.js";
 import { failureText } from "./failure-text.js";
 import { StopRequests } from "./stop-requests.js";
+import { unwrittenAnswer } from "./unwritten-answer.js";
 import type { LogOutput } from "./cli/log-output.js";
 
 /** Sockets and timers that a finished command forgot may hold the process this long. */
@@ -58,7 +59,7 @@ function report(thrown: unknown): number {
 
 /** `vmmount ls | head`: the reader has seen enough. As if SIGPIPE had ended us, which Node ignores. */
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code !== "EPIPE") throw error;
+  if (error.code !== "EPIPE") throw unwrittenAnswer(error);
   process.exitCode = EXIT_CODES.signal.code + constants.signals.SIGPIPE;
 });
 // Without a reader there is nobody to tell.
@@ -85,7 +86,14 @@ async function run(): Promise<number> {
   const { runCommandLine } = await import("./cli/program.js");
   return await runCommandLine(argv, {
     env: process.env,
-    out: (text) => process.stdout.write(text),
+    out: (text) => {
+      try {
+        process.stdout.write(text);
+      } catch (error) {
+        // Into a file Node writes at once, and throws what is wrong with it.
+        throw unwrittenAnswer(error);
+      }
+    },
     err: (text) => process.stderr.write(text),
     isInteractive: process.stderr.isTTY,
     // Not process.stdin: it would make descriptor 0 non-blocking, and --password-fd 0 would not wait for its writer.

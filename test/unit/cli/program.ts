@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync } from "node:fs";
+import { closeSync, existsSync, openSync } from "node:fs";
 import t from "tap";
 import type { Command } from "commander";
 import { createProgram } from "../../../src/cli/program.js";
@@ -140,6 +140,22 @@ void t.test("as a process", { skip: notBuilt }, async (t) => {
     const [code] = (await once(child, "close")) as [number | null];
     t.equal(code, 141, "as SIGPIPE ends other programs");
     t.equal(stderr, "");
+  });
+  await t.test("a disk without room for the answer is no bug", async (t) => {
+    const full = openSync("/dev/full", "w");
+    t.teardown(() => {
+      closeSync(full);
+    });
+    const child = spawn(process.execPath, [...NODE_ARGUMENTS, PROGRAM, "config", "show"], {
+      env: { ...process.env, ...env },
+      stdio: ["ignore", full, "pipe"],
+    });
+    t.teardown(() => child.kill("SIGKILL"));
+    let stderr = "";
+    child.stderr?.on("data", (chunk: Buffer) => (stderr += chunk.toString()));
+    const [code] = (await once(child, "close")) as [number | null];
+    t.equal(code, 80);
+    t.match(stderr, /^vmmount: Cannot write the answer to stdout: there is no room left on its disk\. [^\n]*\n$/);
   });
   await t.test(
     "a user who is in no password database and has no HOME",
