@@ -57,8 +57,26 @@ function report(thrown: unknown): number {
   return facts.code;
 }
 
+/** Why nothing more can be written to stdout. */
+let unwritten: Error | undefined;
+
+/** Into a file Node writes at once, and knows at once of a full disk. @throws what `unwrittenAnswer` makes of it */
+function writeOut(answer: string): void {
+  try {
+    process.stdout.write(answer);
+  } catch (error) {
+    throw unwrittenAnswer(error);
+  }
+  const failure: NodeJS.ErrnoException | null = process.stdout.errored;
+  if (failure === null || failure.code === "EPIPE") return;
+  unwritten = failure;
+  throw unwrittenAnswer(failure);
+}
+
 /** `vmmount ls | head`: the reader has seen enough. As if SIGPIPE had ended us, which Node ignores. */
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  // The command that wrote it knows, and may have something to undo.
+  if (error === unwritten) return;
   if (error.code !== "EPIPE") throw unwrittenAnswer(error);
   process.exitCode = EXIT_CODES.signal.code + constants.signals.SIGPIPE;
 });
@@ -73,6 +91,7 @@ process.on("uncaughtException", (error) => {
   // eslint-disable-next-line no-restricted-properties -- this process serves no mount, so nothing can hold it
   process.exit();
 });
+
 /** The command line and the daemon load only their own modules: both are on the way to the first byte. */
 async function run(): Promise<number> {
   if (isDaemon) {
@@ -86,14 +105,7 @@ async function run(): Promise<number> {
   const { runCommandLine } = await import("./cli/program.js");
   return await runCommandLine(argv, {
     env: process.env,
-    out: (text) => {
-      try {
-        process.stdout.write(text);
-      } catch (error) {
-        // Into a file Node writes at once, and throws what is wrong with it.
-        throw unwrittenAnswer(error);
-      }
-    },
+    out: writeOut,
     err: (text) => process.stderr.write(text),
     isInteractive: process.stderr.isTTY,
     // Not process.stdin: it would make descriptor 0 non-blocking, and --password-fd 0 would not wait for its writer.

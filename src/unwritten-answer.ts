@@ -1,8 +1,8 @@
 import { VmmountError } from "./errors.js";
 
 /**
- * What to tell when stdout takes no answer, such as a file on a full disk: exit 80 without room, 74 otherwise. What was asked
- * for is done by then. Errors that do not come from the system are given back as they are.
+ * What to tell when stdout takes no answer, such as a file on a full disk: exit 80 without room, 74 otherwise. Errors that do
+ * not come from the system are given back as they are.
  */
 export function unwrittenAnswer(cause: unknown): unknown {
   const code = cause instanceof Error ? (cause as NodeJS.ErrnoException).code : undefined;
@@ -11,6 +11,6 @@ export function unwrittenAnswer(cause: unknown): unknown {
   const reason = isFull ? "there is no room left on its disk" : (cause as Error).message;
   return new VmmountError(`Cannot write the answer to stdout: ${reason}`, isFull ? "space" : "io", {
     cause,
-    hint: 'What was asked for is done all the same: a mount is there until "vmmount umount"',
+    hint: "A mount is taken back; anything else that was asked for is done",
   });
 }

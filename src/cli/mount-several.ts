@@ -1,4 +1,5 @@
 import { parseLocator } from "../locator.js";
+import { answerOrUnmount } from "./answer-or-unmount.js";
 import type { CommandContext } from "./context.js";
 import { answer, table } from "./output.js";
 
@@ -42,7 +43,10 @@ export async function mountSeveral(several: Several, context: CommandContext): P
   });
   context.progress.stop();
   const rows = outcomes.map(({ vm, directory, state, error }) => [vm.path, directory, state, error?.message ?? ""]);
-  answer(context.terminal, { vms: outcomes }, () => table(["VM", "DIRECTORY", "STATE", "REASON"], rows));
+  const mounted = outcomes.flatMap(({ state, session }) => (state === "mounted" && session ? [session] : []));
+  await answerOrUnmount(mounted, context, () => {
+    answer(context.terminal, { vms: outcomes }, () => table(["VM", "DIRECTORY", "STATE", "REASON"], rows));
+  });
   throwIfAnyFailed(
     several.job === undefined ? "mount" : "back up",
     outcomes.length,

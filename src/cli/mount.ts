@@ -5,6 +5,7 @@ import { LaunchedDaemon } from "../mount/launch-daemon.js";
 import type { MadeDirectory } from "../mount/made-directory.js";
 import { newSessionId } from "../mount/state-paths.js";
 import { printable } from "../printable.js";
+import { answerOrUnmount } from "./answer-or-unmount.js";
 import { type CommonOptions, withCommonOptions } from "./common-options.js";
 import type { CommandContext, FlagSetting, ProcessEdge } from "./context.js";
 import { mayMeanSeveral, meansSeveral, mountSeveral } from "./mount-several.js";
@@ -179,7 +180,9 @@ async function serve(
     // The daemon logs its progress itself.
     const status = await mountVm(vm, directory, { ...context, daemon, made, onProgress: context.progress.report });
     context.progress.stop();
-    answer(context.terminal, status, () => describeMount(status));
+    await answerOrUnmount([status.session], context, () => {
+      answer(context.terminal, status, () => describeMount(status));
+    });
   } finally {
     context.progress.stop();
   }
