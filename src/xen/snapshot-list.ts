@@ -1,6 +1,6 @@
 import type { CallOptions, Snapshot } from "../hypervisor.js";
 import { lacksDescription } from "./described.js";
-import { needVm, unlessGone } from "./inventory.js";
+import { isVm, needVm, unlessGone } from "./inventory.js";
 import { markedDisks, readMark, type RemovalMark, toHalfRemoved } from "./removal-mark.js";
 import { date, isSet, map, reference, references, text, toRecord } from "./xapi/fields.js";
 import { recordsOf, toRecords } from "./xapi/pool-facts.js";
@@ -40,7 +40,7 @@ export async function listSnapshots(
 }
 
 /**
- * Snapshots whose VM was deleted, since their records and disks stay, and what half removals left that hangs on no disk of
+ * Snapshots whose VM was deleted or made a template, since their records and disks stay, and what half removals left that hangs on no disk of
  * a VM, so that no look at a VM shows it. @throws XapiFault
  */
 export async function listOrphans(xapi: Calls, options: CallOptions): Promise<Snapshot[]> {
@@ -48,7 +48,7 @@ export async function listOrphans(xapi: Calls, options: CallOptions): Promise<Sn
   const [vms, vdis] = await Promise.all([recordsOf(call, "VM", options), recordsOf(call, "VDI", options)]);
   const uuids = new Set([...vms.values()].map((record) => text(record, "uuid")));
   const whole = [...vms.values()]
-    .filter((record) => isSet(record, "is_a_snapshot") && !vms.has(text(record, "snapshot_of")))
+    .filter((record) => isSet(record, "is_a_snapshot") && !isVmAt(vms.get(text(record, "snapshot_of"))))
     .map((record) => toSnapshot(record, 1));
   const isOnVm = (vdi: XapiRecord, uuid: string): boolean => {
     const vm = [...vms.values()].find((record) => text(record, "uuid") === uuid);
@@ -61,6 +61,10 @@ export async function listOrphans(xapi: Calls, options: CallOptions): Promise<Sn
     return mark === undefined || uuids.has(mark.snapshot) || isOnVm(vdi, mark.vm) ? [] : [mark];
   });
   return [...whole, ...new Map(halves.map((mark) => [mark.snapshot, toHalfRemoved(mark)])).values()];
+}
+
+function isVmAt(record: XapiRecord | undefined): boolean {
+  return record !== undefined && isVm(record);
 }
 
 async function marksOfPool(vm: string, xapi: Calls, options: CallOptions): Promise<RemovalMark[]> {

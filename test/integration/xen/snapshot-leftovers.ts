@@ -56,6 +56,25 @@ await t.test("disks of a snapshot whose record is gone are found by another run,
   });
 });
 
+await t.test("a snapshot of a VM that was made a template meanwhile is found, and removed", async (t) => {
+  await leavingNothing(t, async (server) => {
+    const { ref } = await server.createSnapshot(uuid, SPEC, { signal });
+    const [row = ""] = lab.pool.database.rows("VM").find(([, one]) => one["uuid"] === uuid) ?? [];
+    lab.pool.database.update("VM", row, { is_a_template: true });
+    try {
+      t.match(
+        await server.findVms({ kind: "any" }, { signal }).then((all) => all.filter((one) => one.ref === uuid)),
+        [],
+      );
+      const found = (await server.listOrphans({ signal })).filter((one) => isOfSession(one, SESSION));
+      t.match(found, [{ ref }], "no look at a VM shows it");
+    } finally {
+      lab.pool.database.update("VM", row, { is_a_template: false });
+      await server.removeSnapshot(ref, { signal });
+    }
+  });
+});
+
 await t.test("a disk that is left is found also when the VM no longer has the disk that it was made of", async (t) => {
   await using server = await connectToPool(pool);
   const snapshot = await server.createSnapshot(uuid, SPEC, { signal });
