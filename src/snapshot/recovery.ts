@@ -101,7 +101,7 @@ export async function removeSessionSnapshots(
   if (orphans > 0) return orphans;
   const vms = await findVmsOrStop(facts, hypervisor, options);
   let removed = 0;
-  for (const vm of vms) {
+  for (const vm of vms.keys()) {
     const before = removed;
     // The session may have died while its snapshot was being made.
     await hypervisor.settleSnapshots(vm, options);
@@ -124,6 +124,7 @@ export async function removeSessionSnapshots(
       await consolidated({ ref: vm, name: facts.vm.name }, hypervisor, options);
     }
   }
+  if (removed === 0) checkIsThatVm(vms, facts, options);
   return removed;
 }
 
@@ -139,7 +140,8 @@ export async function removeUsedSnapshot(
   options: Omit<RecoveryOptions, "createdRef">,
 ): Promise<number> {
   const others: Snapshot[] = [];
-  for (const vm of await findVmsOrStop(facts, hypervisor, options)) {
+  const vms = await findVmsOrStop(facts, hypervisor, options);
+  for (const vm of vms.keys()) {
     const all = await snapshotsOf(vm, hypervisor, options.signal);
     const found = all.find(({ ref }) => ref === used.snapshot);
     if (found === undefined) {
@@ -159,6 +161,7 @@ export async function removeUsedSnapshot(
   }
   const moved = tellMoved(others, used);
   if (moved !== undefined) unsure(moved, options);
+  else checkIsThatVm(vms, facts, options);
   return 0;
 }
 
@@ -179,11 +182,14 @@ async function removeOrphans(
   return found.length;
 }
 
+/** Instance UUIDs by id. */
+type FoundVms = ReadonlyMap<string, string | undefined>;
+
 async function findVmsOrStop(
   facts: SessionFacts,
   hypervisor: Hypervisor,
   options: Omit<RecoveryOptions, "createdRef">,
-): Promise<Set<string>> {
+): Promise<FoundVms> {
   const vms = await findVms(facts, hypervisor, options.signal);
   if (vms.size === 0) {
     unsure(
@@ -192,6 +198,17 @@ async function findVmsOrStop(
     );
   }
   return vms;
+}
+
+/** A VM may have got the id of another one, as in a vCenter that was set up anew: that it has no snapshot proves nothing. */
+function checkIsThatVm(
+  vms: FoundVms,
+  { vm: { instanceUuid, name } }: SessionFacts,
+  options: Omit<RecoveryOptions, "createdRef">,
+): void {
+  if (instanceUuid === undefined || [...vms.values()].includes(instanceUuid)) return;
+  const refs = [...vms.keys()].join(", ");
+  unsure(`${refs} has another instance UUID than "${name}" had, and may be another VM`, options);
 }
 
 function unsure(what: string, { unprovable, logger }: Pick<RecoveryOptions, "unprovable" | "logger">): void {
@@ -204,13 +221,13 @@ function unsure(what: string, { unprovable, logger }: Pick<RecoveryOptions, "unp
  * on a host without vCenter copies may share one. Looking at too many is harmless, since a snapshot must carry the
  * session's mark to be removed; a name belongs to the VM's users and proves nothing.
  */
-async function findVms(facts: SessionFacts, hypervisor: Hypervisor, signal: AbortSignal): Promise<Set<string>> {
+async function findVms(facts: SessionFacts, hypervisor: Hypervisor, signal: AbortSignal): Promise<FoundVms> {
   const { instanceUuid, ref } = facts.vm;
   const forms: LocatorForm[] = [{ kind: "moref", id: ref }];
   if (instanceUuid !== undefined) forms.push({ kind: "instanceuuid", uuid: instanceUuid });
-  const refs = new Set<string>();
+  const found = new Map<string, string | undefined>();
   for (const form of forms) {
-    for (const vm of await hypervisor.findVms(form, { signal })) refs.add(vm.ref);
+    for (const vm of await hypervisor.findVms(form, { signal })) found.set(vm.ref, vm.instanceUuid);
   }
-  return refs;
+  return found;
 }

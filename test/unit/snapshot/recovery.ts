@@ -171,6 +171,18 @@ void t.test("removeSessionSnapshots() never takes a VM of the same name for the 
   t.match(lines, [{ level: "warn", message: /The VM "web\/01" is gone from https:\/\/vc1.example.org/ }]);
 });
 
+void t.test("a VM that has the id of the session's VM now does not prove that nothing is left", async (t) => {
+  const server = new MemoryServer([memoryVm({ instanceUuid: "of another VM" })]);
+  const hypervisor = await server.connect();
+  const options = { signal, logger: recordingLogger().logger, unprovable: "keep" } as const;
+  const says = { name: "RefusedError", message: /vm-42 has another instance UUID than "web\/01" had/ };
+  t.match(await failureOf(removeSessionSnapshots(SESSION, FACTS, hypervisor, options)), says);
+  const used = { snapshot: "snapshot-1", name: "theirs", createdAt: "2026-03-04T05:06:07.890Z" };
+  t.match(await failureOf(removeUsedSnapshot(used, FACTS, hypervisor, options)), says);
+  server.takeSnapshot(server.vms[0]!, spec(SESSION));
+  t.equal(await removeSessionSnapshots(SESSION, FACTS, hypervisor, options), 1, "its mark proves it");
+});
+
 void t.test("removeSessionSnapshots() merges what a removal of the session left, and only that", async (t) => {
   const server = new MemoryServer();
   const vm = server.vms[0]!;
