@@ -116,11 +116,13 @@ export async function listImports(paths: StatePaths): Promise<ImportEntry[]> {
     .sort((a, b) => a.facts.started.localeCompare(b.facts.started) || a.id.localeCompare(b.id));
 }
 
+/** Of files alone: a link, a folder or a socket of such a name is none of ours. */
 async function recordIds(paths: StatePaths): Promise<string[]> {
-  const names = await readdir(paths.imports).catch((error: unknown) => {
+  const found = await readdir(paths.imports, { withFileTypes: true }).catch((error: unknown) => {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
     throw error;
   });
+  const names = found.filter((entry) => entry.isFile()).map(({ name }) => name);
   const ids = names.filter((name) => name.endsWith(ENDING)).map((name) => name.slice(0, -ENDING.length));
   return ids.filter(isSessionId);
 }
