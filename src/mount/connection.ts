@@ -1,3 +1,4 @@
+import { X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import type { Config, ConfiguredServer } from "../config.js";
 import { closeNames } from "../close-names.js";
@@ -149,10 +150,21 @@ export async function prepareConnection(server: ConfiguredServer, choice: Server
 async function readCa(path: string): Promise<string> {
   try {
     const text = await readFile(path, "utf8");
+    const blocks = text.match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g) ?? [];
     if (!text.includes("-----BEGIN CERTIFICATE-----")) throw new Error("It holds no PEM certificate");
+    // TLS passes over a damaged one, and the server would be told to be the one that is wrong.
+    for (const [index, block] of blocks.entries()) refuseDamaged(block, index + 1);
     return text;
   } catch (error) {
     throw new ConfigError(`Cannot read CA file "${path}": ${(error as Error).message}`, { cause: error });
+  }
+}
+
+function refuseDamaged(pem: string, number: number): void {
+  try {
+    new X509Certificate(pem);
+  } catch (cause) {
+    throw new Error(`Certificate ${number} in it is damaged`, { cause });
   }
 }
 

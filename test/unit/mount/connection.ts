@@ -123,6 +123,18 @@ void t.test("prepareConnection() reads CA and password, and shows the password t
   t.match(await bad(passwordFile), { message: /holds no PEM certificate/ });
 });
 
+void t.test("a CA file with a damaged certificate is refused by its name", async (t) => {
+  const directory = scratch(t);
+  const [ca, password] = [join(directory, "ca.pem"), join(directory, "password")];
+  writeFileSync(ca, "-----BEGIN CERTIFICATE-----\nZZZZ\n-----END CERTIFICATE-----\n");
+  writeFileSync(password, "secret", { mode: 0o600 });
+  const server = { name: "a", url: "https://a.invalid", user: "u", ca_file: ca, origin: undefined };
+  await t.rejects(prepareConnection(server, { credential: { env: {}, passwordFile: password } }), {
+    name: "ConfigError",
+    message: /^Cannot read CA file ".*ca\.pem": Certificate 1 in it is damaged$/,
+  });
+});
+
 void t.test("rememberedServer() finds the server of an earlier session again", (t) => {
   const config = configIn(scratch(t), `${TWO}fingerprint = "${"AA:".repeat(31)}AA"\n`);
   const facts = {
