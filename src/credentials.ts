@@ -1,11 +1,15 @@
-import { closeSync, fstatSync, openSync, readSync, statSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, readSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { inspect } from "node:util";
 import type { ConfiguredServer } from "./config.js";
 import { ConfigError } from "./errors.js";
 
 /** Passwords are a line; more is a mistake such as a wrong path. */
 const SECRET_BYTES_MAX = 4096;
+/** Whoever writes into a pipe has begun by then. */
+const PIPE_MS_MAX = 10_000;
+const PIPE_POLL_MS = 20;
 
 /** A secret text that no logger, `inspect` or JSON shows. */
 export class Secret {
@@ -73,7 +77,7 @@ async function lookUp(input: CredentialInput): Promise<Credential> {
       hint: `Give --user, set VMMOUNT_USER, or write user = "…" under [server.${input.server.name}]`,
     });
   }
-  const found = fromFiles(input);
+  const found = await fromFiles(input);
   if (found !== undefined) return { user, ...found };
   if (input.prompt !== undefined) {
     const text = await input.prompt(`Password of ${user} on ${input.server.url}: `);
@@ -84,7 +88,7 @@ async function lookUp(input: CredentialInput): Promise<Credential> {
   });
 }
 
-function fromFiles(input: CredentialInput): { password: Secret; origin: string } | undefined {
+async function fromFiles(input: CredentialInput): Promise<{ password: Secret; origin: string } | undefined> {
   if (input.passwordFd !== undefined) {
     return { password: readSecret(input.passwordFd, `descriptor ${input.passwordFd}`), origin: "--password-fd" };
   }
@@ -99,7 +103,7 @@ function fromFiles(input: CredentialInput): { password: Secret; origin: string }
   for (const [path, origin, mustExist] of candidates) {
     if (path === undefined || path === "") continue;
     if (!mustExist && statSync(path, { throwIfNoEntry: false }) === undefined) continue;
-    return { password: readSecretFile(path, origin), origin };
+    return { password: await readSecretFile(path, origin), origin };
   }
   if (input.server.password !== undefined) {
     const file = input.server.origin;
@@ -109,10 +113,11 @@ function fromFiles(input: CredentialInput): { password: Secret; origin: string }
   return undefined;
 }
 
-function readSecretFile(path: string, origin: string): Secret {
+async function readSecretFile(path: string, origin: string): Promise<Secret> {
   let fd: number;
   try {
-    fd = openSync(path, "r");
+    // Waiting in the kernel for whoever writes into a pipe would keep this process from hearing Ctrl-C.
+    fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (error) {
     throw new ConfigError(`Cannot read password file "${path}" (${origin}): ${(error as Error).message}`, {
       cause: error,
@@ -121,6 +126,7 @@ function readSecretFile(path: string, origin: string): Secret {
   try {
     const stat = fstatSync(fd);
     // A pipe, such as <(pass show vcenter), has no mode worth checking.
+    if (stat.isFIFO()) return await readPipe(fd, `"${path}"`);
     if (stat.isFile()) refuseOpenMode(stat.mode, path, `it is the password file of ${origin}`);
     return readSecret(fd, `"${path}"`);
   } finally {
@@ -136,6 +142,44 @@ function refuseOpenMode(mode: number, path: string, why: string): void {
   );
 }
 
+/** To its end, which it has when its writer closes it. */
+async function readPipe(fd: number, where: string): Promise<Secret> {
+  const buffer = Buffer.alloc(SECRET_BYTES_MAX + 1);
+  try {
+    let length = 0;
+    for (let until = Date.now() + PIPE_MS_MAX; length <= SECRET_BYTES_MAX;) {
+      const got = readSome(fd, buffer.subarray(length));
+      length += got ?? 0;
+      if (got === 0 && (length > 0 || Date.now() > until)) break;
+      // Somebody has it open for writing, and may be asking for a passphrase.
+      if (got === undefined) until = Date.now() + PIPE_MS_MAX;
+      if (got === undefined || got === 0) await sleep(PIPE_POLL_MS);
+    }
+    return firstLine(buffer.subarray(0, length));
+  } catch (error) {
+    throw new ConfigError(`Cannot read a password from ${where}: ${(error as Error).message}`, { cause: error });
+  } finally {
+    buffer.fill(0);
+  }
+}
+
+/** @returns 0 without a writer, undefined when one has written nothing more yet */
+function readSome(fd: number, into: Buffer): number | undefined {
+  try {
+    return readSync(fd, into, 0, into.length, null);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EAGAIN") return undefined;
+    throw error;
+  }
+}
+
+function firstLine(data: Buffer): Secret {
+  if (data.length > SECRET_BYTES_MAX) throw new RangeError(`It is longer than ${SECRET_BYTES_MAX} bytes`);
+  const text = textOf(data).split(/\r?\n/, 1)[0] ?? "";
+  if (text === "") throw new RangeError("It is empty");
+  return new Secret(text);
+}
+
 /** The first line: editors and `echo` end files with a newline that is no part of a password. */
 function readSecret(fd: number, where: string): Secret {
   const buffer = Buffer.alloc(SECRET_BYTES_MAX + 1);
@@ -147,9 +191,7 @@ function readSecret(fd: number, where: string): Secret {
       length += got;
       if (length > SECRET_BYTES_MAX) throw new RangeError(`It is longer than ${SECRET_BYTES_MAX} bytes`);
     }
-    const text = textOf(buffer.subarray(0, length)).split(/\r?\n/, 1)[0] ?? "";
-    if (text === "") throw new RangeError("It is empty");
-    return new Secret(text);
+    return firstLine(buffer.subarray(0, length));
   } catch (error) {
     throw new ConfigError(`Cannot read a password from ${where}: ${(error as Error).message}`, { cause: error });
   } finally {

@@ -128,6 +128,17 @@ void t.test("a pipe has no mode worth checking", async (t) => {
   t.equal((await find({ passwordFile: fifo })).password.reveal(), "piped");
 });
 
+void t.test("a pipe that nobody writes into ends, and holds nothing up meanwhile", async (t) => {
+  const path = join(scratch(t), "pipe");
+  execFileSync("mkfifo", [path]);
+  let ticks = 0;
+  const timer = setInterval(() => ticks++, 100);
+  const error = await failureOf(find({ passwordFile: path }));
+  clearInterval(timer);
+  t.match(error, { exitCode: 78, message: /It is empty$/ });
+  t.ok(ticks > 20, "a signal would have been heard");
+});
+
 void t.test("missing places are told apart from empty ones", async (t) => {
   const missing = join(scratch(t), "none");
   t.match(await failureOf(find({ passwordFile: missing })), { message: /\(--password-file\): ENOENT/ });
