@@ -1,9 +1,13 @@
-import { closeSync, lstatSync, openSync, readdirSync, unlinkSync, writeSync } from "node:fs";
+import { closeSync, constants, lstatSync, openSync, readdirSync, unlinkSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { unwritable } from "../unwritable.js";
 
 /** Logs of ended sessions are kept for support: at 0.1 to 10 MB each this is at most a few hundred megabytes. */
 const LOGS_KEPT = 50;
+
+const { O_WRONLY, O_CREAT, O_APPEND, O_NONBLOCK } = constants;
+/** A pipe without a reader, or with a slow one, must not hold up a mount. */
+const FLAGS = O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK;
 
 /** The daemon's log: one file a session, mode 0600, written at once so that a crash loses nothing. */
 export class DaemonLog {
@@ -12,7 +16,7 @@ export class DaemonLog {
   /** @throws VmmountError "space" on a full disk: there will be no journal either; ConfigError */
   constructor(path: string) {
     try {
-      this.#fd = openSync(path, "a", 0o600);
+      this.#fd = openSync(path, FLAGS, 0o600);
     } catch (error) {
       throw unwritable({ doing: `make log file "${path}"`, setting: "state.dir" }, error);
     }

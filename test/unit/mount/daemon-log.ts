@@ -17,6 +17,19 @@ import { DaemonLog, pruneLogs } from "../../../src/mount/daemon-log.js";
 import { run } from "../../fixtures/host/command-line.js";
 import { scratch } from "../../fixtures/scratch.js";
 
+void t.test("a pipe without a reader is refused, and one with a slow reader holds nothing up", async (t) => {
+  const path = join(scratch(t), "pipe");
+  await run("mkfifo", [path]);
+  t.throws(() => new DaemonLog(path), { name: "ConfigError", message: /ENXIO/ });
+  const reader = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  t.teardown(() => {
+    closeSync(reader);
+  });
+  const log = new DaemonLog(path);
+  for (let line = 0; line < 100; line++) log.write(`${"x".repeat(4000)}\n`);
+  log.close();
+});
+
 void t.test("a line is in the file when write() returns", (t) => {
   const path = join(scratch(t), "a.log");
   const log = new DaemonLog(path);
