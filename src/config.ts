@@ -4,6 +4,7 @@ import { type ConfigFile, configFiles, readConfigFile } from "./config-file.js";
 import { ConfigMistakes, type ConfigMistake } from "./config-mistakes.js";
 import { ConfigError } from "./errors.js";
 import { neededHome, type Person, personalDefaults } from "./personal-defaults.js";
+import { serverNameMistake } from "./server-name.js";
 import { settingConflicts } from "./setting-conflicts.js";
 import { type SettingOrigin, originText } from "./setting-origin.js";
 import { settingText } from "./setting-text.js";
@@ -179,11 +180,8 @@ function checkedServer(
 ): ConfiguredServer | undefined {
   const key = ["server", name];
   const place = originText(whereIn(file, key));
-  if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(name)) {
-    mistakes.add({
-      message: `Cannot use server name "${name}" in "${place}": use letters, digits, ".", "_" and "-"`,
-    });
-  }
+  const wrong = serverNameMistake(name);
+  if (wrong !== undefined) mistakes.add({ message: `Cannot use server name "${name}" in "${place}": ${wrong}` });
   if (typeof value !== "object" || value === null || Array.isArray(value) || value instanceof Date) {
     asTable(file, key, value, mistakes);
     return undefined;

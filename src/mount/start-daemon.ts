@@ -109,9 +109,9 @@ function outcomeOf(
             () => {
               tell(child, { type: "proceed" });
             },
-            (error: Error) => {
+            (error: unknown) => {
               // After a signal the daemon cleans up, as it is told below, and has the last word.
-              if (!options.signal.aborted) reject(error);
+              if (!options.signal.aborted) reject(error instanceof Error ? error : new Error(String(error)));
             },
           );
           break;

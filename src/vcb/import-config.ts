@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { closeNames } from "../close-names.js";
 import { Secret } from "../credentials.js";
 import { ConfigError } from "../errors.js";
+import { serverNameMistake } from "../server-name.js";
 import type { SettingKey } from "../settings.js";
 import type { ConfigJs, ConfigJsEntry } from "./config-js.js";
 import { formatToml, type TomlLine } from "./format-toml.js";
@@ -34,7 +35,6 @@ export interface ImportOptions {
 const LOGIN_KEYS = ["HOST", "PORT", "USERNAME", "PASSWORD"] as const;
 const KNOWN_KEYS = [...LOGIN_KEYS, ...Object.keys(VCB_SETTINGS)];
 const HTTPS_PORT = 443;
-const SERVER_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
 
 /**
  * Translates the configuration of VMware Consolidated Backup. Keys that it does not set are not written either; where its
@@ -105,11 +105,12 @@ function wrongValue(path: string, entry: ConfigJsEntry, why: string, hint?: stri
 /** The first label of the host's name: what people call it. */
 function serverName({ name }: Host, { serverName: wanted, path }: ImportOptions): string {
   if (wanted !== undefined) {
-    if (SERVER_NAME.test(wanted)) return wanted;
-    throw new ConfigError(`Cannot import "${path}" as server "${wanted}": use letters, digits, ".", "_" and "-"`);
+    const wrong = serverNameMistake(wanted);
+    if (wrong === undefined) return wanted;
+    throw new ConfigError(`Cannot import "${path}" as server "${wanted}": ${wrong}`);
   }
   const label = isIP(name) === 0 ? (name.split(".")[0] ?? "") : "";
-  return SERVER_NAME.test(label) ? label : "vc1";
+  return serverNameMistake(label) === undefined ? label : "vc1";
 }
 
 /** A dot in a name would begin another table. */

@@ -136,6 +136,7 @@ void t.test("what is not understood is refused, with the key, the file and a way
     ["[server.vc1]\nurl = 'https://x'\nfingerprint = 'AA:BB'", /32 \(SHA-256\)/],
     ["[server.'a b']\nurl = 'https://x'", /server name "a b"/],
     ["[server.'a:b']\nurl = 'https://x'", /server name "a:b"/],
+    ["[server.name]\nurl = 'https://x'", /server name "name".*"name:" means something else/],
   ];
   for (const [toml, message, hint] of cases) {
     const error = refusal(() => load(t, toml));

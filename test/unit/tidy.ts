@@ -116,8 +116,9 @@ function markdown(folder: string): string[] {
 
 /** Files and folders that no test names, and the tests that drive them through what users see of them. */
 const TESTED_THROUGH: Readonly<Record<string, string>> = {
+  "src/cli/answer-or-unmount.ts": "test/integration/ends/untold.ts",
+  "src/unwritten-answer.ts": "test/integration/ends/untold.ts",
   "src/mount/daemon-signals.ts": "test/integration/ends/second-signal.ts",
-  "src/mount/erase-session.ts": "test/unit/mount/unmount.ts",
   "src/mount/preexisting-mount.ts": "test/integration/policies.ts",
   "src/mount/recover-in-turn.ts": "test/integration/ends/two-at-once.ts",
   "src/mount/recover-session.ts": "test/unit/mount/unmount.ts",
