@@ -10,6 +10,8 @@ export interface DaemonProcess {
   readonly pid: number;
   /** The user who started it. */
   readonly uid: number;
+  /** By SIGSTOP or a debugger: it does nothing until it is let go on. */
+  readonly isStopped: boolean;
 }
 
 /**
@@ -34,7 +36,14 @@ export async function daemonAt(pid: number, session: string): Promise<DaemonProc
   // The owner of /proc/PID tells nothing: it is root's for a process that forbids core dumps.
   const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
   const [, uid] = /^Uid:\s*(\d+)/m.exec(status) ?? [];
-  return uid === undefined ? undefined : { pid, uid: Number(uid) };
+  const isStopped = /^State:\s*[Tt]\b/m.test(status);
+  return uid === undefined ? undefined : { pid, uid: Number(uid), isStopped };
+}
+
+/** What to do about a daemon that lives and does not answer, for people. */
+export function silenceHint({ pid, isStopped }: DaemonProcess): string {
+  if (!isStopped) return "It is being mounted or cleaned up: try again in a minute";
+  return `Process ${pid} is stopped: "kill -CONT ${pid}" lets it go on, and unmount`;
 }
 
 /** The daemon of a session, wherever it keeps its files; with a user, processes of others do not count. */

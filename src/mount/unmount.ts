@@ -21,7 +21,7 @@ import {
 } from "./connection.js";
 import { askUmount, nobodyListens } from "./control-client.js";
 import { controlEndpoint } from "./control-endpoint.js";
-import { daemonAt, daemonEnded, type DaemonProcess } from "./daemon-process.js";
+import { daemonAt, daemonEnded, type DaemonProcess, silenceHint } from "./daemon-process.js";
 import { unmountByHand } from "./daemon-unmount.js";
 import { canonicalMountPoint } from "./mount-point.js";
 import { sessionOfMount } from "./mount-source.js";
@@ -112,12 +112,13 @@ export async function unmountSession(entry: SessionEntry, options: UnmountOption
       return { mountPoint, session: entry.id, message };
     }
     // Without a daemon it is another command that holds its journal, to clean up as we would.
-    if (!now.isLive || (await daemonOf(now)) === undefined) return await recoverDead(now, options);
+    const daemon = await daemonOf(now);
+    if (!now.isLive || daemon === undefined) return await recoverDead(now, options);
     goesOn = true;
     throw new BusyError(`Cannot unmount session ${entry.id}: its process works on it and does not answer`, {
       cause: error,
       retryable: true,
-      hint: "It is being mounted or cleaned up: try again in a minute",
+      hint: silenceHint(daemon),
     });
   } finally {
     if (!goesOn && entry.facts !== undefined && !(await daemonEnded(entry.facts.pid, entry.id))) {
