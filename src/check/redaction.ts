@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { closeSync, constants, openSync, readdirSync, readSync } from "node:fs";
+import { closeSync, openSync, readdirSync, readSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { Config } from "../config.js";
 import { SecretTexts } from "../log.js";
@@ -66,8 +66,9 @@ function credentialFiles(folder: string): string[] {
 
 function firstBytes(path: string): string {
   try {
-    // From a FIFO nothing is to be had without waiting for its writer.
-    const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    // What is in a pipe is for whoever logs in; without a writer, opening it would not return.
+    if (!statSync(path).isFile()) return "";
+    const fd = openSync(path, "r");
     try {
       const buffer = Buffer.alloc(SECRET_BYTES_MAX);
       // Without a byte order mark, as a password is used.

@@ -28,7 +28,10 @@ export function addUmount(program: Command, edge: ProcessEdge): void {
     .summary("remove a mount and its snapshot")
     .description("Removes a mount and its snapshot, and waits until both are gone.")
     .argument("[target]", "mount point, directory of several mounts, session id, or a VM that is mounted once")
-    .option("-f, --force", "also while files are open; forget a dead session that cannot be proved to be clean")
+    .option(
+      "-f, --force",
+      "also while files are open; clean up after another machine; forget a dead session that cannot be proved to be clean",
+    )
     .option("--all", "every session of this host")
     .addHelpText("after", EXAMPLES);
   withCommonOptions(command, "a server").action(async (target: string | undefined, flags: UmountFlags) => {
