@@ -1,9 +1,7 @@
 import { constants } from "node:fs";
 import { open, type FileHandle } from "node:fs/promises";
+import { buffer } from "node:stream/consumers";
 import { IntegrityError } from "./errors.js";
-
-/** What a mistake or somebody hostile may have put where a file belongs, in the words of a message. */
-const NO_FILE = "it is not a file";
 
 /**
  * Opens for reading, or with other flags of open(2). Never waits for the writer of a FIFO, as open(2) does without
@@ -20,12 +18,12 @@ export async function openWithoutWaiting(path: string, flags = constants.O_RDONL
 export async function readRegularFile(path: string, bytesMax: number): Promise<Buffer> {
   await using file = await openWithoutWaiting(path);
   const stats = await file.stat();
-  if (!stats.isFile()) throw new IntegrityError(`Cannot read "${path}": ${NO_FILE}`);
+  if (!stats.isFile()) throw new IntegrityError(`Cannot read "${path}": it is not a file`);
   const tooLarge = (): IntegrityError =>
     new IntegrityError(`Cannot read "${path}": it has more than ${bytesMax} bytes`);
   if (stats.size > bytesMax) throw tooLarge();
-  const content = await file.readFile();
-  // It may have grown meanwhile.
+  // Its size says nothing of what grows meanwhile, nor of files of procfs.
+  const content = await buffer(file.createReadStream({ end: bytesMax, autoClose: false }));
   if (content.length > bytesMax) throw tooLarge();
   return content;
 }
